@@ -1,0 +1,49 @@
+"""What every test run shares: the simulated cuda device, the ``gpu`` marker, and a summary that hides no skip."""
+
+import importlib.util
+import os
+from collections import Counter
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("naiad", deadline=None)  # two workers on two cores make any deadline a lottery
+hypothesis.settings.load_profile("naiad")
+
+
+def _on_real_gpu(config: pytest.Config) -> bool:
+    return "gpu" in (config.option.markexpr or "").replace("not gpu", "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Simulate the cuda device unless the run is for a real one (``-m gpu``) or the caller chose."""
+    if not _on_real_gpu(config) and importlib.util.find_spec("triton") is not None:
+        os.environ.setdefault("NAIAD_CUDA", "interpret")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")  # the workers share the cores already
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _on_real_gpu(config):
+        return
+    skip = pytest.mark.skip(reason="needs a real GPU: make test-gpu")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not run and why, grouped by reason; nothing is skipped silently."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        where, _, why = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
+        why = why.removeprefix("Skipped: ")
+        whole_file = f" (all of {os.path.relpath(where)})" if isinstance(report, pytest.CollectReport) else ""
+        reasons[why + whole_file] += 1
+    for report in terminalreporter.stats.get("xfailed", []):
+        reasons[f"known failure: {report.wasxfail or report.nodeid}"] += 1
+    if reasons:
+        terminalreporter.section("not run, and why")
+        for why, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])):
+            terminalreporter.line(f"{count:5d}  {why}")
