@@ -1,0 +1,173 @@
+"""Elementwise kernels, generated from the trace of a body: one kernel per chain, dtypes and layout.
+
+out[i] = body(x[i], y[i], ...) for any shape. Moves each operand once and the result once; broadcast operands are read
+through strides of 0, never copied. Dimensions are collapsed first; an operand that is contiguous in the output's order
+is read by the flat index (16-byte accesses where pointer and length allow), one with no extent once per program, any
+other through its strides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+from naiad.kernels import printer
+from naiad.kernels.geometry import Shape, collapse, is_row_major, needs_int64
+from naiad.kernels.launch import Scalar, block_for, cdiv, launch
+from naiad.kernels.source import compile_kernel
+
+BLOCK = 1024
+HEADER = """import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+from naiad.kernels import maths
+
+"""
+# Names that the kernel itself uses: an operand of such a name gets an underscore.
+RESERVED = frozenset("tl triton libdevice maths index rest inside numel BLOCK result float int repr".split())
+
+FLAT, ONCE, STRIDED = "flat", "once", "strided"  # how an operand is read
+SCALAR = "scalar"  # a run-time number
+
+
+def prepare(
+    name: str,
+    operands: Sequence[str],
+    lines: Sequence[tuple],
+    result: Any,
+    dtypes: Sequence[str | tuple[str, str]],
+    out_dtype: str,
+) -> Callable[..., None]:
+    """The launcher of a traced body: `launcher(out, *operands)`.
+
+    `lines` are the trace's `(symbol, op, args)`, `result` its last symbol or a number. `dtypes` has one name per
+    operand, or ("scalar", dtype) for a run-time number; operands of the launcher are device arrays already broadcast to
+    `out.shape`, or numbers. Raises NotImplementedError for complex dtypes and for functions without a Triton form.
+    """
+    scalars = tuple(not isinstance(d, str) for d in dtypes)
+    names = tuple(d if isinstance(d, str) else d[1] for d in dtypes)
+    for dtype in (*names, out_dtype):
+        if dtype.startswith("complex"):
+            raise NotImplementedError(f"{name}: {dtype} is not supported on cuda: compute it on the cpu")
+    generator = _Generator(name, operands, lines, result, names, scalars, out_dtype)
+
+    def launcher(out: Any, *arrays: Any) -> None:
+        numel = prod(out.shape)
+        if numel == 0:
+            return
+        given = [a for a, scalar in zip(arrays, scalars, strict=True) if not scalar]
+        sizes, strides, layout, wide = _plan(out.shape, (out.strides, *(a.strides for a in given)))
+        numbers = [Scalar(a, d) for a, d, scalar in zip(arrays, names, scalars, strict=True) if scalar]
+        steps = [step for own, how in zip(strides, layout, strict=True) if how == STRIDED for step in own]
+        block = block_for(numel, BLOCK)
+        dims = sizes[1:] if STRIDED in layout else ()  # the outermost size is not needed to split the index
+        kernel = generator.kernel(layout, len(sizes), wide)
+        launch(kernel, (cdiv(numel, block),), out, *given, *numbers, numel, *dims, *steps, BLOCK=block)
+
+    launcher.source = generator.source  # type: ignore[attr-defined]  # for readers and tests
+    launcher.kernel = generator.kernel  # type: ignore[attr-defined]
+    return launcher
+
+
+@lru_cache(maxsize=8192)
+def _plan(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Shape, ...], tuple[str, ...], bool]:
+    """Collapsed sizes and strides, how each array (the output first) is addressed, and whether in int64."""
+    sizes, steps = collapse(shape, strides)
+    layout = tuple(FLAT if is_row_major(sizes, s) else ONCE if not any(s) else STRIDED for s in steps)
+    return sizes, steps, layout, needs_int64(sizes, steps)
+
+
+class _Generator:
+    """Prints and caches the variants of one kernel."""
+
+    def __init__(
+        self,
+        name: str,
+        operands: Sequence[str],
+        lines: Sequence[tuple],
+        result: Any,
+        dtypes: Sequence[str],
+        scalars: Sequence[bool],
+        out_dtype: str,
+    ) -> None:
+        self.name = "_" + re.sub(r"\W", "_", name).strip("_")
+        self.operands = [_safe(o) for o in operands]
+        self.lines, self.result = lines, result
+        self.dtypes, self.scalars, self.out_dtype = dtypes, scalars, out_dtype
+        self._kernels: dict[tuple, Any] = {}
+
+    def kernel(self, layout: tuple[str, ...], rank: int, wide: bool) -> Any:
+        key = (layout, rank if STRIDED in layout else 0, wide)
+        found = self._kernels.get(key)
+        if found is None:
+            found = self._kernels[key] = compile_kernel(self.source(*key), self.name)
+        return found
+
+    def source(self, layout: tuple[str, ...], rank: int = 0, wide: bool = False) -> str:
+        """The Triton source of a variant; `layout` has the output's entry first."""
+        arrays = [o for o, scalar in zip(self.operands, self.scalars, strict=True) if not scalar]
+        parameters = ["result_ptr", *(f"{o}_ptr" for o in arrays)]
+        parameters += [o for o, scalar in zip(self.operands, self.scalars, strict=True) if scalar]
+        parameters.append("numel")
+        if STRIDED in layout:
+            parameters += [f"size_{d}" for d in range(1, rank)]
+        for o, how in zip(("result", *arrays), layout, strict=True):
+            if how == STRIDED:
+                parameters += [f"{o}_stride_{d}" for d in range(rank)]
+        start = "tl.program_id(0).to(tl.int64)" if wide else "tl.program_id(0)"
+        text = [f"index = {start} * BLOCK + tl.arange(0, BLOCK)", "inside = index < numel"]
+        if STRIDED in layout:
+            text += self._split(rank)
+        text += self._loads(dict(zip(("result", *arrays), layout, strict=True)), rank)
+        text += self._compute(_address("result", layout[0], rank))
+        head = f"@triton.jit\ndef {self.name}({', '.join(parameters)}, BLOCK: tl.constexpr):\n"
+        return HEADER + "\n" + head + "".join(f"    {line}\n" for line in text)
+
+    @staticmethod
+    def _split(rank: int) -> list[str]:
+        """The flat index as one index per dimension."""
+        text = ["rest = index"] if rank > 1 else []
+        for d in reversed(range(1, rank)):
+            text += [f"index_{d} = rest % size_{d}", f"rest = rest // size_{d}"]
+        return [*text, "index_0 = rest" if rank > 1 else "index_0 = index"]
+
+    def _loads(self, layout: dict[str, str], rank: int) -> list[str]:
+        text = []
+        for o, dtype, scalar in zip(self.operands, self.dtypes, self.scalars, strict=True):
+            wider = printer.WIDENED.get(dtype)
+            if scalar:
+                continue
+            convert = f".to(tl.{wider})" if wider else ""
+            where = _address(o, layout[o], rank)
+            mask = "" if layout[o] == ONCE else ", mask=inside, other=0"
+            text.append(f"{o} = tl.load({where}{mask}){convert}")
+        return text
+
+    def _compute(self, address: str) -> list[str]:
+        default = printer.WIDENED.get(self.out_dtype, self.out_dtype)
+        default = default if default.startswith("float") else "float32"
+        types = printer.Typed(self.operands, self.dtypes, default)
+        text = printer.body(types, self.lines, _safe)
+        if hasattr(self.result, "name"):
+            name = _safe(self.result.name)
+            value = printer.converted(name, types.of[name], self.out_dtype)
+        else:
+            value = printer.literal(self.result, printer.WIDENED.get(self.out_dtype, self.out_dtype))
+            value = printer.converted(value, default, self.out_dtype) if self.out_dtype in printer.WIDENED else value
+        return [*text, f"tl.store({address}, tl.broadcast_to({value}, [BLOCK]), mask=inside)"]
+
+
+def _safe(name: str) -> str:
+    return name + "_" if name in RESERVED else name
+
+
+def _address(o: str, how: str, rank: int) -> str:
+    if how == FLAT:
+        return f"{o}_ptr + index"
+    if how == ONCE:
+        return f"{o}_ptr"
+    return f"{o}_ptr + " + " + ".join(f"index_{d} * {o}_stride_{d}" for d in range(rank))

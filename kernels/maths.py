@@ -1,0 +1,140 @@
+"""Device functions for what neither Triton nor libdevice has as one function. Operands are tensors of one dtype."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+
+@triton.jit
+def divide(x, y):
+    """x / y, rounded correctly."""
+    if x.dtype == tl.float32:
+        return tl.div_rn(x, y)
+    else:
+        return x / y
+
+
+@triton.jit
+def sqrt(x):
+    """The square root, rounded correctly."""
+    if x.dtype == tl.float32:
+        return tl.sqrt_rn(x)
+    else:
+        return libdevice.sqrt(x)
+
+
+@triton.jit
+def sigmoid(x):
+    """1 / (1 + exp(-x)): exp may overflow to infinity, whose inverse is the right 0."""
+    return divide(tl.full([1], 1, x.dtype), 1 + libdevice.exp(-x))
+
+
+@triton.jit
+def sgn(x):
+    """-1, 0 or 1; NaN stays NaN."""
+    sign = (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
+    return tl.where(x == x, sign, x)
+
+
+@triton.jit
+def signbit(x):
+    """Whether the sign bit is set, also on -0 and NaN."""
+    if x.dtype == tl.float32:
+        return x.to(tl.int32, bitcast=True) < 0
+    elif x.dtype == tl.float64:
+        return x.to(tl.int64, bitcast=True) < 0
+    else:
+        return x < 0
+
+
+@triton.jit
+def int_pow(x, y):
+    """x to the y in integers, wrapping, by squaring; a negative exponent gives 0 but for the bases 1 and -1."""
+    result = x * 0 + 1
+    base = x
+    exponent = tl.where(y > 0, y, y * 0)
+    for _ in tl.static_range(64):
+        result = tl.where((exponent & 1) != 0, result * base, result)
+        base = base * base
+        exponent = exponent >> 1
+    odd = (y & 1) != 0
+    inverse = tl.where(x == 1, x, tl.where((x == -1) & odd, x, tl.where(x == -1, x * x, x * 0)))
+    return tl.where(y >= 0, result, inverse)
+
+
+@triton.jit
+def uint_pow(x, y):
+    """x to the y in unsigned integers, wrapping, by squaring."""
+    result = x * 0 + 1
+    base = x
+    exponent = y
+    for _ in tl.static_range(8):
+        result = tl.where((exponent & 1) != 0, result * base, result)
+        base = base * base
+        exponent = exponent >> 1
+    return result
+
+
+@triton.jit
+def lshift(x, y, BITS: tl.constexpr):
+    """x << y; 0 where y is negative or no smaller than the width."""
+    inside = (y >= 0) & (y < BITS)
+    return tl.where(inside, x << tl.where(inside, y, y * 0), x * 0)
+
+
+@triton.jit
+def rshift(x, y, BITS: tl.constexpr):
+    """x >> y; only the sign is left where y is negative or no smaller than the width."""
+    inside = (y >= 0) & (y < BITS)
+    return x >> tl.where(inside, y, y * 0 + (BITS - 1))
+
+
+@triton.jit
+def _cot_pi(x):
+    """cot(pi x) with the argument reduced to [-1/2, 1/2] first."""
+    reduced = x - libdevice.rint(x)
+    return divide(libdevice.cos(reduced * 3.141592653589793), libdevice.sin(reduced * 3.141592653589793))
+
+
+@triton.jit
+def digamma(x):
+    """The derivative of lgamma: reflection below 0, recurrence up to 10, then the asymptotic series (A&S 6.3.18).
+
+    digamma(±0) is ∓infinity, digamma of a negative integer NaN.
+    """
+    one = x * 0 + 1
+    reflected = x < 0.5
+    z = tl.where(reflected, 1 - x, x)
+    shift = x * 0
+    for _ in tl.static_range(10):
+        small = z < 10
+        shift = shift - tl.where(small, divide(one, z), x * 0)
+        z = tl.where(small, z + 1, z)
+    w = divide(one, z * z)
+    series = w * (1 / 12 - w * (1 / 120 - w * (1 / 252 - w * (1 / 240 - w * (1 / 132 - w * (691 / 32760 - w / 12))))))
+    value = shift + libdevice.log(z) - divide(one * 0.5, z) - series
+    value = tl.where(reflected, value - 3.141592653589793 * _cot_pi(x), value)
+    value = tl.where((x < 0) & (x == libdevice.floor(x)), x * 0 + float("nan"), value)
+    value = tl.where(x == 0, libdevice.copysign(one * float("inf"), x * -1.0), value)
+    return tl.where(x == float("inf"), x, value)
+
+
+@triton.jit
+def trigamma(x):
+    """The derivative of digamma, by the same steps (A&S 6.4.12)."""
+    one = x * 0 + 1
+    reflected = x < 0.5
+    z = tl.where(reflected, 1 - x, x)
+    shift = x * 0
+    for _ in tl.static_range(10):
+        small = z < 10
+        shift = shift + tl.where(small, divide(one, z * z), x * 0)
+        z = tl.where(small, z + 1, z)
+    w = divide(one, z * z)
+    series = 1 / 6 - w * (1 / 30 - w * (1 / 42 - w * (1 / 30 - w * (5 / 66 - w * (691 / 2730 - w * 7 / 6)))))
+    value = shift + divide(one, z) + 0.5 * w + divide(w * series, z)
+    sine = libdevice.sin((x - libdevice.rint(x)) * 3.141592653589793)
+    value = tl.where(reflected, divide(one * 9.869604401089358, sine * sine) - value, value)
+    return tl.where(x == float("inf"), x * 0, value)
