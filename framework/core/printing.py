@@ -29,7 +29,7 @@ class _Options:
 
 
 _options = _Options()
-_PROFILES = {
+_PROFILES: dict[str, dict[str, Any]] = {
     "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
     "full": {"precision": 4, "threshold": math.inf, "edgeitems": 3, "linewidth": 80},
@@ -194,6 +194,7 @@ def tensor_str(
     indent = len(name) + 1
     suffixes = [f"device='{device}'"] if device else []
     known_by_sight = (default_dtype, default_dtype.to_complex(), dtypes.int64, dtypes.bool)
+    size: tuple[int, ...] | None
     if array is None:
         if shape is None:
             raise TypeError("tensor_str: a tensor without data needs its shape")

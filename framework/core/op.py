@@ -1,0 +1,110 @@
+"""The op table: what an op is, and the decorators with which an entry is declared once.
+
+An entry states its facts side by side: how it computes on NumPy (`body`), the name of its kernel's launch function,
+the shape-and-dtype rule, and one derivative formula per operand. Formulas are functions of the gradient `g` and of
+whatever they name: an operand (saved then), `out` or `outN` (an output, saved), `X_shape` and `X_dtype` of an operand
+(only that fact is saved), or an attribute.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from naiad.autograd.record import make_plan
+
+OPS: dict[str, Op] = {}
+PUBLIC: dict[str, dict[str, Callable]] = {"naiad": {}, "Tensor": {}, "nn.functional": {}}
+ENTRIES: dict[str, Entry] = {}
+Formula = Callable | None
+
+
+class Op:
+    """One row of the table. Subclasses say how to run it."""
+
+    view = False
+    variadic = False
+    outputs = 1
+
+    def __init__(self, name: str, operands: Sequence[str], attributes: Sequence[str] = ()) -> None:
+        self.name = name
+        self.operands = tuple(operands)
+        self.attributes = tuple(attributes)
+        self.differentiable = False
+        self.grads: tuple[Formula, ...] = ()
+        self.names: tuple[tuple, ...] = ()
+        self.plans: dict[int, dict] = {}
+        if name in OPS:
+            raise ValueError(f"the op table has an entry {name!r} already")
+        OPS[name] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def plan(self, mask: int) -> dict:
+        """What to save when the operands in `mask` want gradients; worked out once per mask."""
+        plan = self.plans[mask] = make_plan(self.names, mask, self.variadic)
+        return plan
+
+    def set_formulas(self, formulas: Sequence[Formula]) -> None:
+        """Take one formula per operand (None: no gradient) and look up what each of them names."""
+        self.grads = tuple(formulas)
+        self.names = tuple(() if f is None else tuple(self._key(n) for n in _parameters(f)[1:]) for f in formulas)
+        self.differentiable = any(f is not None for f in formulas)
+        if not self.variadic and len(self.grads) != len(self.operands):
+            raise ValueError(f"op {self.name}: {len(self.grads)} derivative formulas for operands {self.operands}")
+
+    def _key(self, name: str) -> Any:
+        if name in self.operands:
+            return self.operands.index(name)
+        if name == "out":
+            return -1
+        if name.startswith("out") and name[3:].isdigit():
+            return -1 - int(name[3:])
+        if name == "shapes":
+            return ("shapes", 0)
+        operand, _, fact = name.rpartition("_")
+        if operand in self.operands and fact in ("shape", "dtype"):
+            return (fact, self.operands.index(operand))
+        if name in self.attributes or (name == "index" and self.variadic):
+            return name
+        raise ValueError(f"op {self.name}: a derivative names {name!r}, which is no operand, output or attribute")
+
+
+def _parameters(function: Callable) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+class Entry:
+    """A public function with what the generic tests need to know: where it can be found and sample calls."""
+
+    def __init__(self, name: str, function: Callable, namespaces: Sequence[str], facts: dict[str, Any]) -> None:
+        self.name, self.function, self.namespaces, self.facts = name, function, tuple(namespaces), facts
+
+
+def publish(
+    name: str, function: Callable, namespaces: Sequence[str], aliases: Sequence[str] = (), **facts: Any
+) -> None:
+    """Put a function under its public names. `facts` (samples, domain, ...) are for the generic test suite."""
+    for space in namespaces:
+        names = PUBLIC.setdefault(space, {})
+        for public in (name, *aliases):
+            if public in names:
+                raise ValueError(f"{space}.{public} is published twice")
+            names[public] = function
+    ENTRIES[f"{namespaces[0]}.{name}"] = Entry(name, function, namespaces, facts)
+
+
+def public(*namespaces: str, name: str | None = None, aliases: Sequence[str] = (), **facts: Any) -> Callable:
+    """Publish a function composed of ops: ``@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])``.
+
+    Namespaces: "naiad" (a function), "Tensor" (a method), "nn.functional", "linalg" and so on.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        shown = name or function.__name__
+        publish(shown, function, namespaces or ("naiad",), aliases, **facts)
+        return function
+
+    return decorate

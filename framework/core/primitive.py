@@ -1,0 +1,215 @@
+"""Entries that are not elementwise: reductions, matmul, movement, indexing, the fused families, creation.
+
+    @primitive(rule=..., kernel="reduce.sum", grad=(lambda g, input_shape, dim, keepdim: ...,))
+    def sum_dims(input, *, dim, keepdim):
+        return np.add.reduce(input, dim, keepdims=keepdim)
+
+The decorated function is the NumPy body: positional parameters are operands (ndarrays, or None where an operand is
+optional), keyword-only parameters are attributes. It returns a fresh array, or a tuple of them of which the first is
+differentiable. The rule is a function of the same parameters, with tensors for operands, that returns the (shape,
+dtype) of the result or a list of them, and raises the errors that a user should read.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from naiad.autograd.record import record
+from naiad.core import backend
+from naiad.core.device import CPU, CPU_DEVICE, CUDA, device
+from naiad.core.dispatch import apply, explain, gradient_mask, settle
+from naiad.core.dtype import FROM_NUMPY, HALVES, dtype
+from naiad.core.op import Formula, Op
+from naiad.core.quiet import quietly
+from naiad.core.state import State
+from naiad.core.strided import DeviceArray
+from naiad.core.tensor import Tensor, wrap
+from naiad.core.views import link_view
+
+_HALF_TYPES = frozenset(d.np for d in HALVES)
+
+
+class Primitive(Op):
+    """An op with a NumPy body, a shape-and-dtype rule, and the name of a kernel's launch function.
+
+    widen: halves are computed in float32 and rounded once (ops that only move elements say False).
+    into: a function with the body's parameters that writes its result into the first operand, for `name_`.
+    vendor: why this op uses a vendor library on cuda in place of a kernel.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        body: Callable,
+        *,
+        rule: Callable | None,
+        kernel: str | None = None,
+        grad: Sequence[Formula] | None = None,
+        outputs: int = 1,
+        widen: bool = True,
+        into: Callable | None = None,
+        vendor: str | None = None,
+    ) -> None:
+        parameters = inspect.signature(body).parameters.values()
+        operands = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+        super().__init__(name, operands, [p.name for p in parameters if p.kind == p.KEYWORD_ONLY])
+        self.variadic = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+        self.body, self.rule, self.kernel, self.outputs = body, rule, kernel, outputs
+        self.widen, self.into, self.vendor = widen, into, vendor
+        if grad is not None:
+            self.set_formulas(grad)
+
+    def infer(self, xs: Sequence, attrs: dict) -> Any:
+        """What the rule says of these operands."""
+        if self.rule is None:
+            raise NotImplementedError(f"{self.name} has no shape rule: its result's shape depends on the values")
+        return self.rule(*xs, **attrs)
+
+    def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
+        xs, home = settle(self, xs) if xs else (xs, (attrs or {})["device"])
+        attrs = attrs or {}
+        arrays = [x._array if x is not None else None for x in xs]
+        results = self._on_cpu(xs, arrays, attrs) if home.kind == CPU else self._elsewhere(xs, arrays, attrs, home)
+        outs = [wrap(a, FROM_NUMPY[a.dtype], home) for a in results]
+        self._finish(state, xs, attrs, outs)
+        return outs[0] if self.outputs == 1 else tuple(outs)
+
+    def _finish(self, state: State, xs: Sequence, attrs: dict, outs: Sequence[Tensor]) -> None:
+        if state.grad and self.differentiable:
+            mask = gradient_mask(xs)
+            if mask and outs[0]._dtype.kind >= 2:
+                record(self, xs, mask, outs[0], attrs, outs)
+
+    def _on_cpu(self, xs: Sequence, arrays: list, attrs: dict) -> Sequence:
+        half = None
+        if self.widen:
+            for i, a in enumerate(arrays):
+                if a is not None and a.dtype in _HALF_TYPES:
+                    half, arrays[i] = a.dtype, a.astype(np.float32)
+        try:
+            results = quietly(self.body, *arrays, **attrs)
+        except Exception as error:
+            raise explain(self, xs, attrs, error) from None
+        if results.__class__ is not tuple:
+            results = (results,)
+        return [_as_array(r, half) for r in results]
+
+    def _elsewhere(self, xs: Sequence, arrays: list, attrs: dict, home: device) -> Sequence:
+        facts = self.infer(xs, attrs)
+        facts = facts if isinstance(facts, list) else [facts]
+        if home.kind == CUDA:
+            given = {k: v for k, v in attrs.items() if k not in ("device", "dtype", "shape")} if not xs else attrs
+            return backend.primitive(self, facts, arrays, given, home)
+        return [backend.meta(shape, of) for shape, of in facts]
+
+    @property
+    def call(self) -> Callable:
+        """The op as a function of its operands by position and its attributes by name."""
+
+        def call(*xs: Any, **attrs: Any) -> Any:
+            return apply(self, xs, attrs)
+
+        call.__name__ = call.__qualname__ = self.name
+        call.__doc__ = self.body.__doc__
+        call.op = self  # type: ignore[attr-defined]
+        return call
+
+
+def _as_array(result: Any, half: np.dtype | None) -> np.ndarray:
+    array = np.asarray(result)
+    return array.astype(half) if half is not None and array.dtype == np.float32 else array
+
+
+class View(Primitive):
+    """An op whose result looks at its operand's memory.
+
+    geometry: `(shape, strides, offset, **attrs) -> (shape, strides, offset)` in elements, for every device but the
+    CPU, where NumPy's own view function is quicker.
+    """
+
+    view = True
+
+    def __init__(self, name: str, body: Callable, geometry: Callable, grad: Sequence[Formula]) -> None:
+        super().__init__(name, body, rule=None, grad=grad, widen=False)
+        self.geometry = geometry
+
+    def infer(self, xs: Sequence, attrs: dict) -> Any:
+        from naiad.core.storage import stride
+
+        array = xs[0]._array
+        shape, _, _ = self.geometry(array.shape, stride(array), 0, **attrs)
+        return shape, xs[0]._dtype
+
+    def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
+        x, attrs = xs[0], attrs or {}
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{self.name}(): expected a Tensor, not {type(x).__name__}")
+        array = x._array
+        if isinstance(array, DeviceArray):
+            seen = array.view(*self.geometry(array.shape, array.strides, array.offset, **attrs))
+        else:
+            try:
+                seen = self.body(array, **attrs)
+            except Exception as error:
+                raise explain(self, xs, attrs, error) from None
+        out = wrap(seen, x._dtype, x._device)
+        out._version = x._version
+        if state.grad:
+            link_view(x, out, self, attrs)
+            if x._needs_grad:
+                record(self, xs, 1, out, attrs)
+        return out
+
+
+class Factory(Primitive):
+    """An op without operands: its attributes name shape, dtype and device."""
+
+    def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
+        assert attrs is not None
+        home = attrs["device"] = backend.resolve(attrs["device"])
+        if home is CPU_DEVICE:
+            return wrap(np.asarray(quietly(self.body, **attrs)), attrs["dtype"], home)
+        return super().run(state, (), attrs)
+
+
+def primitive(*, name: str | None = None, rule: Callable | None = None, **facts: Any) -> Callable:
+    """Declare a primitive entry; see `Primitive` for the facts. Returns its function."""
+
+    def decorate(body: Callable) -> Callable:
+        return Primitive(name or body.__name__, body, rule=rule, **facts).call
+
+    return decorate
+
+
+def view(*, geometry: Callable, grad: Formula, name: str | None = None) -> Callable:
+    """Declare a view entry. Returns its function."""
+
+    def decorate(body: Callable) -> Callable:
+        return View(name or body.__name__, body, geometry, (grad,)).call
+
+    return decorate
+
+
+def factory(*, rule: Callable | None = None, kernel: str | None = None, name: str | None = None) -> Callable:
+    """Declare an entry without operands. Its body takes shape, dtype, device and its own attributes by keyword."""
+
+    def plain_rule(*, shape: tuple[int, ...], dtype: dtype, device: device, **rest: Any) -> tuple:
+        return shape, dtype
+
+    def decorate(body: Callable) -> Callable:
+        return Factory(name or body.__name__, body, rule=rule or plain_rule, kernel=kernel).call
+
+    return decorate
+
+
+def same_as(operand: int = 0) -> Callable:
+    """The rule of an op whose result has the shape and dtype of one of its operands."""
+
+    def rule(*xs: Tensor, **attrs: Any) -> tuple:
+        return xs[operand]._array.shape, xs[operand]._dtype
+
+    return rule

@@ -1,0 +1,100 @@
+"""Arithmetic: add, sub, mul, div, neg, where, and the operators that call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from naiad.core.dispatch import deliver
+from naiad.core.elementwise import Elementwise, elementwise, make_call, not_implemented
+from naiad.core.op import PUBLIC, publish
+from naiad.core.tensor import Tensor
+
+NUMERIC = (1, 2, 3)  # every kind but bool
+
+
+@elementwise(namespaces=())
+def add(m: Any, input: Any, other: Any) -> Any:
+    """input + other."""
+    return input + other
+
+
+@elementwise(namespaces=(), kinds=NUMERIC)
+def sub(m: Any, input: Any, other: Any) -> Any:
+    """input - other."""
+    return input - other
+
+
+def _scaled(op: Elementwise, inplace: Callable | None = None) -> Callable:
+    plain = inplace or op.call
+
+    def call(input: Tensor, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+        if alpha != 1:
+            other = other * alpha
+        result = plain(input, other)
+        return result if out is None else deliver(result, out)
+
+    call.__name__ = op.name + ("_" if inplace else "")
+    call.__doc__ = f"input {'+' if op.name == 'add' else '-'} alpha * other."
+    return call
+
+
+@elementwise(aliases=("multiply",))
+def mul(m: Any, input: Any, other: Any) -> Any:
+    """input * other."""
+    return input * other
+
+
+@elementwise(namespaces=(), promote="float", name="true_div")
+def true_div(m: Any, input: Any, other: Any) -> Any:
+    """input / other, in floating point."""
+    return m.div(input, other)
+
+
+@elementwise(kinds=NUMERIC, aliases=("negative",))
+def neg(m: Any, input: Any) -> Any:
+    """-input."""
+    return -input
+
+
+@elementwise(namespaces=(), name="where_op", flags=("condition",))
+def where_op(m: Any, condition: Any, input: Any, other: Any) -> Any:
+    """`input` where `condition` holds, else `other`."""
+    return m.where(condition, input, other)
+
+
+def operator(op: Elementwise, reflected: bool = False) -> Callable:
+    """The op as a Python operator: an operand of a foreign type gets to answer."""
+    call = make_call(op, not_implemented)
+    if not reflected:
+        return call
+
+    def swapped(input: Tensor, other: Any) -> Any:
+        from naiad.core.dispatch import NUMBERS, apply
+
+        return (
+            apply(op, (other, input)) if isinstance(other, (*NUMBERS, Tensor)) else not_implemented(op, (other, input))
+        )
+
+    return swapped
+
+
+def _install() -> None:
+    from naiad.core.inplace import inplace_call
+
+    methods = PUBLIC["Tensor"]
+    for function, sign in ((add, "add"), (sub, "sub")):
+        op = function.op  # type: ignore[attr-defined]
+        inplace = inplace_call(op)
+        publish(sign, _scaled(op), ("naiad", "Tensor"), ("subtract",) if sign == "sub" else (), op=op)
+        publish(sign + "_", _scaled(op, inplace), ("Tensor",), ("subtract_",) if sign == "sub" else (), inplace_of=op)
+        methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(op, reflected=True)
+        methods[f"__i{sign}__"] = inplace
+    for function, sign in ((mul, "mul"), (true_div, "truediv")):
+        op = function.op  # type: ignore[attr-defined]
+        methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(op, reflected=True)
+        methods[f"__i{sign}__"] = inplace_call(op) if sign == "truediv" else methods["mul_"]
+    methods["__neg__"] = neg
+
+
+_install()

@@ -1,0 +1,251 @@
+"""Copies and conversions: dtype, device, clone, copy_, and the ways to and from NumPy and Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from naiad.autograd.record import record
+from naiad.core import backend
+from naiad.core.device import CPU, CUDA, device
+from naiad.core.dispatch import apply
+from naiad.core.dtype import COMPLEX, dtype
+from naiad.core.inplace import inplace_call
+from naiad.core.op import Op, public
+from naiad.core.primitive import primitive, same_as
+from naiad.core.state import State
+from naiad.core.strided import broadcast_shapes
+from naiad.core.tensor import Tensor, wrap
+
+
+@primitive(
+    rule=lambda input, *, dtype: (input._array.shape, dtype),
+    kernel="copy.copy",
+    widen=False,
+    grad=(lambda g, input_dtype: cast(g, dtype=input_dtype),),
+)
+def cast(input: np.ndarray, *, dtype: dtype) -> np.ndarray:
+    """The values in another dtype."""
+    if input.dtype.kind == "c" and dtype.kind != COMPLEX:
+        input = input.real
+    return input.astype(dtype.np)
+
+
+@primitive(rule=same_as(), kernel="copy.copy", widen=False, grad=(lambda g: g,))
+def clone_op(input: np.ndarray) -> np.ndarray:
+    """A contiguous copy."""
+    return np.array(input, order="C")
+
+
+@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3)), s.call(s())])
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with a history: gradients flow to `input`."""
+    return clone_op(input)
+
+
+def apply_zeros(g: Tensor) -> Tensor:
+    """Zeros like a gradient."""
+    from naiad.core.elementwise import zero_of
+
+    return zero_of.call(g)
+
+
+def _copied_into(input: np.ndarray, source: np.ndarray) -> None:
+    if source.dtype.kind == "c" and input.dtype.kind != "c":
+        source = source.real
+    np.copyto(input, source, casting="unsafe")
+
+
+def _copy_rule(input: Tensor, source: Tensor) -> tuple:
+    shape = broadcast_shapes([input._array.shape, source._array.shape])
+    return shape, input._dtype
+
+
+@primitive(
+    rule=_copy_rule,
+    widen=False,
+    into=_copied_into,
+    grad=(apply_zeros, lambda g, source_dtype: cast(g, dtype=source_dtype)),
+)
+def copy(input: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """`source` in the shape and dtype of `input`."""
+    out = np.empty_like(input)
+    _copied_into(out, source)
+    return out
+
+
+_copy_into = inplace_call(copy.op)  # type: ignore[attr-defined]
+
+
+@public("Tensor")
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the values of `src` into this tensor: broadcast, converted to its dtype and moved to its device."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'src' must be a Tensor, not {type(src).__name__}")
+    if src._device is not self._device:
+        src = src.to(self._device)  # type: ignore[attr-defined]
+    if self._device.kind == CUDA and src._array.shape != self._array.shape:
+        src = src.expand(self._array.shape)  # type: ignore[attr-defined]
+    return _copy_into(self, src)
+
+
+@primitive(
+    name="fill_op",
+    rule=lambda input, *, value: (input._array.shape, input._dtype),
+    widen=False,
+    into=lambda input, *, value: input.fill(value),
+    grad=(apply_zeros,),
+)
+def fill_op(input: np.ndarray, *, value: Any) -> np.ndarray:
+    """One number everywhere."""
+    return np.full(input.shape, value, input.dtype)
+
+
+_fill_into = inplace_call(fill_op.op)  # type: ignore[attr-defined]
+
+
+@public("Tensor")
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one number, or the value of a 0-d tensor, everywhere."""
+    if isinstance(value, Tensor):
+        if value._array.shape:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions"
+            )
+        return copy_(self, value)
+    return _fill_into(self, value=value)
+
+
+@public("Tensor")
+def zero_(self: Tensor) -> Tensor:
+    """Write zeros."""
+    return _fill_into(self, value=0)
+
+
+# ---------------------------------------------------------------- devices
+class Transfer(Op):
+    """A copy to another device."""
+
+    def __init__(self) -> None:
+        super().__init__("transfer", ("input",), ("target", "source"))
+        self.set_formulas((lambda g, source, target: transfer(g, source),))
+
+    def infer(self, xs: Sequence, attrs: dict) -> Any:
+        return xs[0]._array.shape, xs[0]._dtype
+
+    def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Tensor:
+        assert attrs is not None
+        x, target = xs[0], attrs["target"]
+        if target.kind == CPU:
+            array: Any = backend.download(x._array)
+        elif x._device.kind == CPU:
+            array = backend.upload(x._array, x._dtype, target)
+        elif target.kind == CUDA and x._device.kind == CUDA:
+            array = backend.upload(backend.download(x._array), x._dtype, target)
+        else:
+            array = backend.empty(x._array.shape, x._dtype, target)
+        out = wrap(array, x._dtype, target)
+        if x._needs_grad and state.grad:
+            record(self, xs, 1, out, attrs)
+        return out
+
+
+TRANSFER = Transfer()
+
+
+def transfer(x: Tensor, target: device) -> Tensor:
+    """The tensor on another device (a copy), or itself if it is there."""
+    if x._device is target:
+        return x
+    return apply(TRANSFER, (x,), {"target": target, "source": x._device})
+
+
+@public("Tensor")
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Convert: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``, with non_blocking, copy.
+
+    Returns `self` when nothing changes and `copy` is false.
+    """
+    target, of, always = _parse_to(args, kwargs)
+    out = self
+    if target is not None:
+        out = transfer(out, backend.resolve(target))
+    if of is not None and of is not out._dtype:
+        out = cast(out, dtype=of)
+    return clone_op(out) if always and out is self else out
+
+
+def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, bool]:
+    target, of, flags = kwargs.get("device"), kwargs.get("dtype"), []
+    for arg in args:
+        if isinstance(arg, dtype):
+            of = arg
+        elif isinstance(arg, Tensor):
+            target, of = arg._device, arg._dtype
+        elif isinstance(arg, bool):
+            flags.append(arg)
+        elif isinstance(arg, (device, str, int)):
+            target = arg
+        elif arg is not None:
+            raise TypeError(f"to() received an invalid argument {arg!r}: pass a dtype, a device or a Tensor")
+    unknown = set(kwargs) - {"device", "dtype", "non_blocking", "copy", "memory_format", "other"}
+    if unknown:
+        raise TypeError(f"to() got unexpected keyword arguments {sorted(unknown)}")
+    other = kwargs.get("other")
+    if other is not None:
+        target, of = other._device, other._dtype
+    always = kwargs.get("copy", flags[1] if len(flags) > 1 else False)
+    return (device(target) if target is not None else None), of, bool(always)
+
+
+@public("Tensor")
+def cpu(self: Tensor) -> Tensor:
+    """The tensor in host memory."""
+    return transfer(self, device("cpu"))
+
+
+@public("Tensor")
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on a cuda device."""
+    return self.to("cuda" if device is None else device)  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------- to NumPy and Python
+@public("Tensor")
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The values as an ndarray that shares memory. `force`: detach and copy to the host first where needed."""
+    if force:
+        return self.detach().cpu()._array  # type: ignore[attr-defined]
+    if self._needs_grad:
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead, or numpy(force=True)"
+        )
+    if self._device.kind != CPU:
+        raise TypeError(
+            f"can't convert {self._device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+            "memory first."
+        )
+    return self._array
+
+
+@public("Tensor")
+def item(self: Tensor) -> Any:
+    """The value of a tensor with one element as a Python number."""
+    if self.numel() != 1:
+        raise RuntimeError(
+            f"a Tensor with {self.numel()} elements cannot be converted to Scalar (shape {list(self.shape)})"
+        )
+    array = self._array if self._device.kind == CPU else backend.download(self._array)
+    value = array.item()
+    return float(value) if self._dtype.kind == 2 else value
+
+
+@public("Tensor")
+def tolist(self: Tensor) -> Any:
+    """The values as nested lists of Python numbers; a 0-d tensor as a number."""
+    array = self._array if self._device.kind == CPU else backend.download(self._array)
+    if array.dtype.kind not in "biufc":
+        array = array.astype(np.float32)
+    return array.tolist()

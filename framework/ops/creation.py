@@ -1,0 +1,216 @@
+"""Making tensors from numbers, sizes and arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from naiad.core import backend
+from naiad.core.device import CPU_DEVICE, device
+from naiad.core.dtype import FROM_NUMPY, dtype
+from naiad.core.dtype import bool as bool_
+from naiad.core.dtype import from_numpy as dtype_of
+from naiad.core.dtype import int64
+from naiad.core.op import public
+from naiad.core.primitive import factory
+from naiad.core.state import default_device, default_dtype
+from naiad.core.tensor import Size, Tensor, wrap
+
+
+@factory(kernel="copy.fill", name="full_op")
+def full_op(*, shape: tuple[int, ...], value: Any, dtype: dtype, device: device) -> np.ndarray:
+    """A tensor filled with one number."""
+    return np.full(shape, value, dtype.np)
+
+
+def home(target: Any) -> device:
+    """The device for a new tensor."""
+    return backend.resolve(default_device() if target is None else device(target))
+
+
+def finish(tensor: Tensor, requires_grad: bool) -> Tensor:
+    """Set what every creation function takes as `requires_grad`."""
+    if requires_grad:
+        tensor.requires_grad = True
+    return tensor
+
+
+def sizes(size: tuple) -> tuple[int, ...]:
+    """Sizes given as numbers or as one sequence."""
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    result = tuple(int(s) for s in size)
+    if any(s < 0 for s in result):
+        raise RuntimeError(f"Trying to create tensor with negative dimension in size {list(result)}")
+    return result
+
+
+@public("naiad")
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Tensor | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `size` filled with `fill_value`; the dtype follows the number."""
+    value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
+    if dtype is None:
+        from naiad.core.dispatch import number_dtype
+
+        dtype = number_dtype(value)
+    made = full_op(
+        shape=sizes((size,) if isinstance(size, int) else (tuple(size),)), value=value, dtype=dtype, device=home(device)
+    )
+    return finish(made, requires_grad)
+
+
+@public("naiad")
+def zeros(
+    *size: Any,
+    out: Tensor | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Zeros of a size."""
+    return finish(
+        full_op(shape=sizes(size), value=0, dtype=dtype or default_dtype(), device=home(device)), requires_grad
+    )
+
+
+@public("naiad")
+def ones(
+    *size: Any,
+    out: Tensor | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Ones of a size."""
+    return finish(
+        full_op(shape=sizes(size), value=1, dtype=dtype or default_dtype(), device=home(device)), requires_grad
+    )
+
+
+@public("naiad")
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares memory with an ndarray.
+
+    Raises TypeError for dtypes without a counterpart, ValueError for negative strides or foreign byte order.
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    of = dtype_of(ndarray.dtype)
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Use .astype to convert"
+        )
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError("At least one stride in the given numpy array is negative. Copy it first: array.copy()")
+    return wrap(ndarray, of, CPU_DEVICE)
+
+
+@public("naiad")
+def tensor(
+    data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A new tensor with a copy of `data`: nested sequences, numbers, an ndarray or a Tensor (copied, detached)."""
+    array = array_from(data, dtype)
+    made = wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)
+    target = home(device) if device is not None or not isinstance(data, Tensor) else data._device
+    return finish(made.to(target), requires_grad)  # type: ignore[attr-defined]
+
+
+def array_from(data: Any, of: dtype | None) -> np.ndarray:
+    """A fresh C-ordered ndarray with the values of `data`, in `of` or the dtype that PyTorch would infer."""
+    if isinstance(data, Tensor):
+        data = data.detach().cpu()._array  # type: ignore[attr-defined]
+    if isinstance(data, (np.ndarray, np.generic)):
+        chosen = of or dtype_of(data.dtype)
+        return np.array(data, chosen.np, order="C")
+    unpacked = _unpack(data)
+    try:
+        array = np.array(unpacked)
+    except ValueError as error:
+        raise ValueError(f"tensor(): the nested sequences have different lengths: {error}") from None
+    if of is None:
+        of = _inferred(array, data)
+    if array.dtype == object:
+        if not _all_ints(unpacked):
+            raise TypeError(f"tensor(): could not infer a dtype for {type(data).__name__}: {data!r:.80}")
+        raise RuntimeError("Overflow when unpacking long long: an integer does not fit int64")
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"tensor(): new(): invalid data type '{array.dtype.name}' in {data!r:.80}")
+    if of.kind == 1 and array.dtype.kind in "iu" and array.size:
+        _check_fits(array, of)
+    return np.asarray(array, of.np, order="C")
+
+
+def _check_fits(array: np.ndarray, of: dtype) -> None:
+    info = np.iinfo(of.np)
+    if array.min() < info.min or array.max() > info.max:
+        raise RuntimeError(f"tensor(): a value cannot be converted to type {of.name} without overflow")
+
+
+def _all_ints(data: Any) -> bool:
+    return all(_all_ints(d) for d in data) if isinstance(data, (list, tuple)) else isinstance(data, int)
+
+
+def _unpack(data: Any) -> Any:
+    """Sequences with tensors and arrays in them as sequences of numbers."""
+    if isinstance(data, Tensor):
+        return data.detach().cpu()._array  # type: ignore[attr-defined]
+    if isinstance(data, (list, tuple, range)):
+        return [_unpack(d) for d in data]
+    if hasattr(data, "__array__") and not isinstance(data, (np.ndarray, np.generic)):
+        return np.asarray(data)
+    return data
+
+
+def _inferred(array: np.ndarray, data: Any) -> dtype:
+    """Python floats have the default dtype, ints int64; NumPy values in a list keep theirs."""
+    if array.size == 0 and array.dtype == np.float64:
+        return default_dtype()
+    if array.dtype.kind == "b":
+        return bool_
+    if array.dtype.kind in "iu":
+        return int64
+    first = data
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if isinstance(first, (Tensor, np.ndarray, np.generic)):
+        return FROM_NUMPY.get(array.dtype, default_dtype())
+    return default_dtype().to_complex() if array.dtype.kind == "c" else default_dtype()
+
+
+def legacy_tensor(cls: type, *args: Any, device: Any = None, dtype: dtype | None = None) -> Tensor:
+    """`Tensor(2, 3)` (uninitialized), `Tensor([1, 2])`, `Tensor(other)`: the constructor of old scripts."""
+    of = dtype or default_dtype()
+    if not args:
+        made = zeros(0, dtype=of, device=device)
+    elif len(args) == 1 and isinstance(args[0], Tensor):
+        made = args[0].detach()
+    elif all(isinstance(a, int) for a in args) or isinstance(args[0], Size):
+        made = zeros(*args, dtype=of, device=device)
+    elif len(args) == 1:
+        made = tensor(args[0], dtype=of, device=device)
+    else:
+        raise TypeError(f"Tensor(): expected sizes, a sequence or a Tensor, got {args!r:.80}")
+    return made if cls is Tensor else as_subclass(made, cls)
+
+
+def as_subclass(tensor: Tensor, cls: type) -> Any:
+    """The same tensor as an instance of a subclass of Tensor."""
+    out = object.__new__(cls)
+    for slot in ("_array", "_dtype", "_device", "_needs_grad", "_version", "_grad", "_node", "_base", "_hooks"):
+        setattr(out, slot, getattr(tensor, slot))
+    return out
