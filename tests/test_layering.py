@@ -7,6 +7,7 @@ import ast
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -188,17 +189,31 @@ def test_what_the_layering_allows_passes(module, line):
     assert [complaint(module, found) for found in imports(line, module, False) if complaint(module, found)] == []
 
 
-def run(code: str, cwd: Path | str = "/") -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NAIAD_")}
-    command = [sys.executable, "-W", "error", "-c", code]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def run(code: str, cwd: Path | str = "/", **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NAIAD_", "PYTHON"))}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=cwd,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
-def test_import_is_quick():
-    """Under 0.3 s for the whole of ``import naiad``, NumPy included; the best of five, as other tests run beside."""
-    code = "import time; start = time.perf_counter(); import naiad; print(time.perf_counter() - start)"
-    seconds = min(float(run(code).stdout) for _ in range(5))
-    assert seconds < 0.3
+def test_import_is_quick(tmp_path):
+    """`python -c "import naiad"` takes under 0.3 s, the interpreter and NumPy included.
+
+    The best of six, as other tests run beside; the first one compiles.
+    """
+    taken = []
+    for _ in range(6):
+        start = time.perf_counter()
+        done = run("import naiad", PYTHONPYCACHEPREFIX=str(tmp_path))
+        taken.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+    assert min(taken) < 0.3
 
 
 def test_import_leaves_heavy_packages_alone_and_reaches_everything():
