@@ -91,7 +91,7 @@ def storage_of(array: np.ndarray | DeviceArray, on: Device = CPU_DEVICE) -> Unty
 class UntypedStorage:
     """The bytes of one piece of memory. ``UntypedStorage(n)`` is a new one of n bytes on the CPU.
 
-    `memory` is the ndarray that owns the bytes, a device's buffer, or None on meta, where there are `nbytes` of nothing.
+    `memory` is the ndarray that owns the bytes, a device's buffer, or None on meta: `nbytes` of nothing.
     """
 
     __slots__ = ("_memory", "_nbytes", "device", "__weakref__")
