@@ -50,3 +50,19 @@ def reach(shape: Shape, strides: Shape) -> int:
 def needs_int64(shape: Shape, strides: Sequence[Shape]) -> bool:
     """Whether an element's number or offset may pass what an int32 holds (with room for one block beyond the end)."""
     return max([prod(shape), *(reach(shape, s) for s in strides)]) >= 2**31 - 2**17
+
+
+def merge(shape: Sequence[int], strides: Sequence[int]) -> tuple[Shape, Shape]:
+    """The same elements in the same order with the fewest dimensions."""
+    sizes: list[int] = []
+    steps: list[int] = []
+    for size, stride in zip(shape, strides, strict=True):
+        if size == 1:
+            continue
+        if sizes and steps[-1] == stride * size:
+            sizes[-1] *= size
+            steps[-1] = stride
+        else:
+            sizes.append(size)
+            steps.append(stride)
+    return tuple(sizes), tuple(steps)

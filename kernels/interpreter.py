@@ -7,6 +7,7 @@ The interpreter (Triton 3.6 to 3.9) evaluates a kernel's Python with NumPy, prog
 - `libdevice` functions return None: they get NumPy bodies (`interpreter_libdevice.py`);
 - `tl` is patched anew at every launch and every device function call, which costs 0.3 ms each: it is patched once;
 - on 3.6, `range(0, tl.cdiv(...))` fails with NumPy 2.4, and bfloat16 constants and `~` of unsigned have no builder;
+- `tl.device_assert` holds, as IndexError or RuntimeError;
 - reductions by a function of ours would run element by element: `fast_reductions` names their NumPy equivalent;
 - a load or store outside of the buffers that a launch was given is an error instead of a crash.
 
@@ -33,8 +34,12 @@ from naiad.kernels.launch import TRITON_TYPE, Scalar
 _lock = threading.RLock()  # the interpreter keeps its grid position in a global
 _buffers: list[tuple[int, int]] = []  # first address and past-the-end address of what this launch may touch
 
-# A device function of a reduction -> a NumPy function (array, axis, keepdims).
-fast_reductions: dict[Any, Callable] = {}
+# A device function of a reduction -> a NumPy function (array, axis, keepdims). Triton's own maximum and minimum skip
+# NaN; its NumPy form warns where all are.
+fast_reductions: dict[Any, Callable] = {
+    tl.standard._elementwise_max: np.fmax.reduce,
+    tl.standard._elementwise_min: np.fmin.reduce,
+}
 
 
 def run(kernel: Any, grid: Sequence[int], args: Sequence[Any], constexprs: dict[str, Any]) -> None:
@@ -53,9 +58,13 @@ def run(kernel: Any, grid: Sequence[int], args: Sequence[Any], constexprs: dict[
         _buffers[:] = [_extent(a.buffer) for a in args if hasattr(a, "buffer")]
         values.update((name, _argument(arg)) for name, arg in zip(run_time, args, strict=True))
         ti.interpreter_builder.set_grid_dim(*grid)
-        for program in programs:
-            ti.interpreter_builder.set_grid_idx(*program)
-            function(**values)
+        try:
+            for program in programs:
+                ti.interpreter_builder.set_grid_idx(*program)
+                function(**values)
+        except AssertionError as error:  # of tl.device_assert
+            kind = IndexError if "index" in str(error) else RuntimeError
+            raise kind(f"{kernel.__name__}: {error}") from None
 
 
 def _extent(buffer: Any) -> tuple[int, int]:
@@ -239,6 +248,8 @@ def _patch_language() -> None:
 
 
 def _install() -> None:
+    # Assertions of kernels hold here; the checks for integer overflow, which PyTorch lets wrap, do not.
+    ti.interpreter_builder.options = ti.InterpreterOptions(debug=True, sanitize_overflow=False)
     _patch_arithmetic(ti.InterpreterBuilder)
     _patch_casts(ti.InterpreterBuilder)
     _patch_memory(ti.InterpreterBuilder)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def compile_kernel(source: str, name: str) -> Any:
     """The kernel `name` that `source` defines. Equal sources give one kernel.
 

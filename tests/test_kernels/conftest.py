@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+
 from naiad.core.memory import SimulatedBuffer
 from naiad.core.strided import DeviceArray, contiguous_strides, numpy_view
 

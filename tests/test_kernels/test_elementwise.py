@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from naiad.core import numpy_maths
 from naiad.core.trace import trace
 

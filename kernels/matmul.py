@@ -1,0 +1,169 @@
+"""Matrix products: vectors, matrices and broadcast batches, operands of any strides.
+
+out[b, i, j] = sum over k of a[b, i, k] * b[b, k, j]: 2 M N K operations per matrix; each program makes one tile of out
+and reads M K / BLOCK_N + K N / BLOCK_M tiles of the operands, in an order that keeps them in L2. Halves multiply on
+tensor cores and accumulate in float32, float32 by three tf32 products (as accurate as float32), float64 in float64;
+integers, which tensor cores do not have at these widths, by plain multiplications.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from naiad.kernels import interpreting
+from naiad.kernels.copy import contiguous, fill
+from naiad.kernels.geometry import needs_int64
+from naiad.kernels.launch import cdiv, launch, next_power_of_2
+
+GROUP = 8  # tiles of rows that are worked on together
+
+
+@triton.jit
+def _matmul(
+    out_ptr, a_ptr, b_ptr, M, N, K, inner_batch,
+    out_outer, out_inner, out_row, out_col,
+    a_outer, a_inner, a_row, a_col,
+    b_outer, b_inner, b_row, b_col,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """One tile of one matrix. PRECISION names how tl.dot multiplies, or is "plain" for sums of products."""
+    tiles_m = tl.cdiv(M, BLOCK_M)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    batch = tl.program_id(0) // (tiles_m * tiles_n)
+    tile = tl.program_id(0) % (tiles_m * tiles_n)
+    group = tile // (GROUP * tiles_n)
+    rows_in_group = tl.minimum(tiles_m - group * GROUP, GROUP)
+    tile_m = group * GROUP + (tile % (GROUP * tiles_n)) % rows_in_group
+    tile_n = (tile % (GROUP * tiles_n)) // rows_in_group
+    i = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
+    j = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    k = tl.arange(0, BLOCK_K)
+    if WIDE:
+        batch, i, j, k = batch.to(tl.int64), i.to(tl.int64), j.to(tl.int64), k.to(tl.int64)
+    outer, inner = batch // inner_batch, batch % inner_batch
+    # Rows and columns past the end wrap around: what they compute is not stored, and the loads need no mask for them.
+    a_tile = a_ptr + outer * a_outer + inner * a_inner + (i % M)[:, None] * a_row + k[None, :] * a_col
+    b_tile = b_ptr + outer * b_outer + inner * b_inner + k[:, None] * b_row + (j % N)[None, :] * b_col
+    acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in range(0, K, BLOCK_K):
+        a = tl.load(a_tile, mask=(k < K - start)[None, :], other=0)
+        b = tl.load(b_tile, mask=(k < K - start)[:, None], other=0)
+        if PRECISION == "plain":
+            acc += tl.sum(a.to(ACC)[:, :, None] * b.to(ACC)[None, :, :], 1)
+        else:
+            acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
+        a_tile += BLOCK_K * a_col
+        b_tile += BLOCK_K * b_row
+    out_tile = out_ptr + outer * out_outer + inner * out_inner + i[:, None] * out_row + j[None, :] * out_col
+    result = acc != 0 if out_ptr.dtype.element_ty == tl.int1 else acc.to(out_ptr.dtype.element_ty)
+    tl.store(out_tile, result, mask=(i < M)[:, None] & (j < N)[None, :])
+
+
+def matmul(out: Any, a: Any, b: Any) -> None:
+    """out = a @ b by PyTorch's rules for 1-d, 2-d and batched operands; a and b have one dtype and any strides."""
+    if prod(out.shape) == 0:
+        return
+    if a.shape[-1] == 0:
+        fill(out, value=0)
+        return
+    out, a, b = _matrices(out, a, b)
+    batch, strides = _batches(out, a, b)
+    if batch is None:
+        a, b = contiguous(a), contiguous(b)
+        batch, strides = _batches(*(_flat_batch(x) for x in (out, a, b)))
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    tile, warps, stages = _tile(m, n, k, a.dtype.name)
+    wide = needs_int64((prod(out.shape),), [(1,)]) or any(needs_int64(x.shape, [x.strides]) for x in (a, b))
+    launch(
+        _matmul, (cdiv(m, tile[0]) * cdiv(n, tile[1]) * batch[0] * batch[1],), out, a, b, m, n, k, batch[1], *strides,
+        num_warps=warps, num_stages=stages, BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
+        ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), WIDE=wide,
+    )  # fmt: skip
+
+
+def precision(dtype: str) -> str:
+    """How tl.dot multiplies a dtype: "ieee", "tf32x3", or "plain" where it does not."""
+    if dtype == "float32":
+        return "ieee" if interpreting() else "tf32x3"
+    return "ieee" if "float" in dtype else "plain"
+
+
+def _accumulator(dtype: str) -> Any:
+    return tl.float64 if dtype == "float64" else tl.float32 if "float" in dtype else tl.int64
+
+
+def _matrices(out: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """Operands with at least two dimensions and out with theirs; rows of a batch that lie evenly become one matrix."""
+    if len(a.shape) == 1:
+        a = a.view((1, *a.shape), (0, *a.strides))
+        cut = len(out.shape) - (len(b.shape) > 1)
+        out = out.view((*out.shape[:cut], 1, *out.shape[cut:]), (*out.strides[:cut], 0, *out.strides[cut:]))
+    if len(b.shape) == 1:
+        b = b.view((*b.shape, 1), (*b.strides, 0))
+        out = out.view((*out.shape, 1), (*out.strides, 0))
+    while len(b.shape) == 2 < len(a.shape) and all(_joined(x, -3) for x in (a, out)):
+        a, out = _join(a, -3), _join(out, -3)
+    shape = out.shape[:-2]
+    return out, a.broadcast(shape + a.shape[-2:]), b.broadcast(shape + b.shape[-2:])
+
+
+def _joined(x: Any, d: int) -> bool:
+    """Whether dimensions d and d + 1 are one evenly strided dimension."""
+    return x.shape[d] == 1 or x.strides[d] == x.shape[d + 1] * x.strides[d + 1]
+
+
+def _join(x: Any, d: int) -> Any:
+    d %= len(x.shape)
+    shape = (*x.shape[:d], x.shape[d] * x.shape[d + 1], *x.shape[d + 2 :])
+    return x.view(shape, x.strides[:d] + x.strides[d + 1 :])
+
+
+def _batches(out: Any, a: Any, b: Any) -> tuple[tuple[int, int] | None, list[int]]:
+    """The batch as two dimensions, or None if it takes more, and each array's (outer, inner, row, column) strides."""
+    sizes: list[int] = []
+    steps: list[list[int]] = [[], [], []]
+    arrays = (out, a, b)
+    for d in range(len(out.shape) - 2):
+        size = out.shape[d]
+        if size == 1:
+            continue
+        if sizes and all(s[-1] == size * x.strides[d] for s, x in zip(steps, arrays, strict=True)):
+            sizes[-1] *= size
+            for s, x in zip(steps, arrays, strict=True):
+                s[-1] = x.strides[d]
+        else:
+            sizes.append(size)
+            for s, x in zip(steps, arrays, strict=True):
+                s.append(x.strides[d])
+    if len(sizes) > 2:
+        return None, []
+    lead = 2 - len(sizes)
+    strides = [v for s, x in zip(steps, arrays, strict=True) for v in (*(0,) * lead, *s, *x.strides[-2:])]
+    outer, inner = (1,) * lead + tuple(sizes)
+    return (outer, inner), strides
+
+
+def _flat_batch(x: Any) -> Any:
+    """A contiguous array with one batch dimension."""
+    rows, columns = x.shape[-2:]
+    return x.view((prod(x.shape[:-2]), rows, columns), (rows * columns, columns, 1))
+
+
+def _tile(m: int, n: int, k: int, dtype: str) -> tuple[tuple[int, int, int], int, int]:
+    """(BLOCK_M, BLOCK_N, BLOCK_K), warps, stages."""
+    sizes = [max(next_power_of_2(s), 16) for s in (m, n, k)]
+    if "float" not in dtype:
+        limits = (64, 64, 64) if interpreting() else (32, 32, 16)
+        return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), 4, 2  # type: ignore[return-value]
+    if interpreting():
+        return tuple(min(s, 256) for s in sizes), 4, 2  # type: ignore[return-value]
+    limits, warps, stages = {
+        "float64": ((64, 64, 16), 4, 3),
+        "float32": ((128, 64, 32), 4, 3),
+    }.get(dtype, ((128, 128, 64), 8, 3))
+    return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), warps, stages  # type: ignore[return-value]
