@@ -7,8 +7,8 @@ if __name__ != "naiad.autograd":
     raise ImportError(f"this package is naiad.autograd, not {__name__}: import it as `from naiad import autograd`")
 
 _HOMES = {
-    "grad": "engine",
-    "backward": "engine",
+    "grad": "api",
+    "backward": "api",
     "Function": "function",
     "Variable": "function",
     "gradcheck": "gradcheck",

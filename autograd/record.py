@@ -32,7 +32,7 @@ class Node:
     op: Any
     edges: tuple
     saved: list | None
-    plan: dict
+    plan: Plan
     attrs: dict | None
     shape: tuple[int, ...]
     dtype: Any
@@ -46,7 +46,7 @@ class Node:
 
     def name(self) -> str:
         """The op's name as PyTorch spells a backward node: AddBackward0."""
-        return "".join(part.capitalize() for part in self.op.name.split("_")) + "Backward0"
+        return getattr(self.op, "node_name", None) or _node_name(self.op.name)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -56,6 +56,10 @@ class Node:
     def register_hook(self, hook: Callable) -> Any:
         """Call `hook(gradient)` with the gradient of this node's output; what it returns replaces the gradient."""
         return add_hook(self, hook)
+
+
+def _node_name(op: str) -> str:
+    return "".join(part.capitalize() for part in op.removesuffix("_op").split("_")) + "Backward0"
 
 
 class HookHandle:
@@ -84,18 +88,26 @@ def add_hook(holder: Any, hook: Callable) -> HookHandle:
     return handle
 
 
-def make_plan(names: Sequence[tuple], mask: int, variadic: bool) -> dict:
+class Plan(dict):
+    """Where a node keeps what its formulas name. `tensors`: whether any of it is a tensor, which backward frees."""
+
+    __slots__ = ("tensors",)
+    tensors: bool
+
+
+def make_plan(names: Sequence[tuple], mask: int, variadic: bool) -> Plan:
     """What must be saved when the operands in `mask` want gradients: key -> position.
 
     A key is an operand's number, -1 - j for output j, or a tuple ("shape" | "dtype", operand's number); formulas also
     name attributes, which are strings and need no saving.
     """
-    keys: dict[Any, int] = {}
+    keys = Plan()
     for i, wanted in enumerate(names):
         if variadic or mask >> i & 1:
             for key in wanted:
                 if not isinstance(key, str) and key not in keys:
                     keys[key] = 3 * len(keys)
+    keys.tensors = any(key.__class__ is int for key in keys)
     return keys
 
 

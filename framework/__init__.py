@@ -32,7 +32,7 @@ from naiad.core.state import default_dtype as get_default_dtype
 from naiad.core.tensor import Size, Tensor, install_methods, is_tensor
 
 import naiad.ops as _ops  # fills the table
-import naiad.autograd.engine as _engine
+import naiad.autograd.api as _api
 from naiad.core.op import PUBLIC as _PUBLIC
 
 __version__ = "0.1.0"

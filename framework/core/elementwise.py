@@ -192,6 +192,8 @@ def _numpy_kernel(op: Elementwise, common: dtype, result: dtype) -> Callable:
         ufunc = numpy_maths.UFUNCS.get(name)
         if ufunc is not None and [getattr(a, "name", None) for a in args] == list(op.operands):
             return _ufunc_kernel(ufunc, len(args))
+        if ufunc is not None and len(args) == 2 and args[0] is recorded.inputs[0] and not isinstance(args[1], Symbol):
+            return _ufunc_kernel_with_number(ufunc, constant(args[1], common))
     return _body_kernel(op.body, common, result)
 
 
@@ -213,6 +215,18 @@ def _ufunc_kernel(ufunc: np.ufunc, arity: int) -> Callable:
     made = unary if arity == 1 else binary
     made.ufunc = ufunc  # type: ignore[attr-defined]  # in-place ops write through it
     return made
+
+
+def _ufunc_kernel_with_number(ufunc: np.ufunc, number: ndarray) -> Callable:
+    """One NumPy function of the operand and a number, as relu is maximum(x, 0)."""
+
+    def kernel(a: ndarray) -> ndarray:
+        try:
+            return quiet.run(ufunc, a, number, out=...)
+        except RuntimeError:
+            return quietly(ufunc, a, number, out=...)
+
+    return kernel
 
 
 def _body_kernel(body: Callable, common: dtype, result: dtype) -> Callable:

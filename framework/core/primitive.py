@@ -20,16 +20,17 @@ import numpy as np
 
 from naiad.autograd.record import record
 from naiad.core import backend
-from naiad.core.device import CPU, CPU_DEVICE, CUDA, device
-from naiad.core.dispatch import apply, explain, gradient_mask, settle
-from naiad.core.dtype import FROM_NUMPY, HALVES, dtype
+from naiad.core.device import CPU_DEVICE, CUDA, device
+from naiad.core.dispatch import apply, explain, settle
+from naiad.core.dtype import FLOAT, FROM_NUMPY, HALVES, dtype
 from naiad.core.op import Formula, Op
-from naiad.core.quiet import quietly
-from naiad.core.state import State
+from naiad.core.quiet import quiet, quietly
+from naiad.core.state import State, current
 from naiad.core.strided import DeviceArray
 from naiad.core.tensor import Tensor, wrap
 from naiad.core.views import link_view
 
+ndarray = np.ndarray
 _HALF_TYPES = frozenset(d.np for d in HALVES)
 
 
@@ -70,33 +71,54 @@ class Primitive(Op):
         return self.rule(*xs, **attrs)
 
     def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
-        xs, home = settle(self, xs) if xs else (xs, (attrs or {})["device"])
-        attrs = attrs or {}
-        arrays = [x._array if x is not None else None for x in xs]
-        results = self._on_cpu(xs, arrays, attrs) if home.kind == CPU else self._elsewhere(xs, arrays, attrs, home)
+        home, mask, bit, half, arrays = None, 0, 1, None, []
+        for x in xs:
+            if isinstance(x, Tensor):
+                if x._device is not home:
+                    if home is not None:
+                        return self.run(state, settle(self, xs)[0], attrs)
+                    home = x._device
+                if x._needs_grad:
+                    mask |= bit
+                if x._dtype in HALVES:
+                    half = x._dtype.np
+                arrays.append(x._array)
+            elif x is None:
+                arrays.append(None)
+            else:
+                return self.run(state, settle(self, xs)[0], attrs)
+            bit <<= 1
+        if home is CPU_DEVICE:
+            results = self._on_cpu(xs, arrays, attrs, half)
+        else:
+            home = home or (attrs or {})["device"]
+            results = self._elsewhere(xs, arrays, attrs or {}, home)
+        if self.outputs == 1 and results.__class__ is not list:
+            out = wrap(results, FROM_NUMPY[results.dtype], home)
+            if mask and state.grad and self.differentiable and out._dtype.kind >= FLOAT:
+                record(self, xs, mask, out, attrs)
+            return out
         outs = [wrap(a, FROM_NUMPY[a.dtype], home) for a in results]
-        self._finish(state, xs, attrs, outs)
+        if mask and state.grad and self.differentiable and outs[0]._dtype.kind >= FLOAT:
+            record(self, xs, mask, outs[0], attrs, outs)
         return outs[0] if self.outputs == 1 else tuple(outs)
 
-    def _finish(self, state: State, xs: Sequence, attrs: dict, outs: Sequence[Tensor]) -> None:
-        if state.grad and self.differentiable:
-            mask = gradient_mask(xs)
-            if mask and outs[0]._dtype.kind >= 2:
-                record(self, xs, mask, outs[0], attrs, outs)
-
-    def _on_cpu(self, xs: Sequence, arrays: list, attrs: dict) -> Sequence:
-        half = None
-        if self.widen:
-            for i, a in enumerate(arrays):
-                if a is not None and a.dtype in _HALF_TYPES:
-                    half, arrays[i] = a.dtype, a.astype(np.float32)
+    def _on_cpu(self, xs: Sequence, arrays: list, attrs: dict | None, half: np.dtype | None) -> Any:
+        """The body's result: an array, or a list of them where it gave a tuple."""
+        if not self.widen:
+            half = None
+        if half is not None:
+            arrays = [a.astype(np.float32) if a is not None and a.dtype in _HALF_TYPES else a for a in arrays]
         try:
-            results = quietly(self.body, *arrays, **attrs)
+            try:
+                results = quiet.run(self.body, *arrays, **attrs) if attrs else quiet.run(self.body, *arrays)
+            except RuntimeError:
+                results = quietly(self.body, *arrays, **(attrs or {}))
         except Exception as error:
             raise explain(self, xs, attrs, error) from None
-        if results.__class__ is not tuple:
-            results = (results,)
-        return [_as_array(r, half) for r in results]
+        if results.__class__ is tuple:
+            return [_as_array(r, half) for r in results]
+        return results if results.__class__ is ndarray and half is None else _as_array(results, half)
 
     def _elsewhere(self, xs: Sequence, arrays: list, attrs: dict, home: device) -> Sequence:
         facts = self.infer(xs, attrs)
@@ -111,7 +133,8 @@ class Primitive(Op):
         """The op as a function of its operands by position and its attributes by name."""
 
         def call(*xs: Any, **attrs: Any) -> Any:
-            return apply(self, xs, attrs)
+            state = current()
+            return apply(self, xs, attrs) if state.modes else self.run(state, xs, attrs)
 
         call.__name__ = call.__qualname__ = self.name
         call.__doc__ = self.body.__doc__

@@ -47,6 +47,7 @@ class LeafHooks:
     """Hooks of a leaf: `hooks` see (and may replace) its gradient, `after` run once `.grad` has been updated."""
 
     __slots__ = ("hooks", "after")
+    any_after = False  # whether any leaf has ever had an `after` hook: only then backward looks for them
 
     def __init__(self) -> None:
         self.hooks: dict | None = None
@@ -252,6 +253,7 @@ class Tensor:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self._node is not None:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        LeafHooks.any_after = True
         hooks = self._leaf_hooks()
         key = max(hooks.after, default=-1) + 1
         hooks.after[key] = hook
