@@ -14,6 +14,7 @@ FAMILIES = (
     "indexing",
     "softmax",
     "random",
+    "activation_more",
 )
 
 for _family in FAMILIES:
