@@ -10,6 +10,7 @@ import numpy as np
 
 from naiad.autograd.engine import Pass, with_grad_mode
 from naiad.core.device import CPU
+from naiad.core.dispatch import constant
 from naiad.core.dtype import FLOAT
 from naiad.core.op import public
 from naiad.core.state import replace
@@ -32,7 +33,8 @@ def tensor_backward(
     create_graph: record the pass itself, for higher derivatives.
     inputs: only these tensors' `.grad` are updated.
     """
-    backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+    wanted = None if inputs is None else _sequence(inputs)
+    _backward((self,), [_seed(0, self, gradient)], retain_graph, create_graph, wanted)
 
 
 def backward(
@@ -44,12 +46,16 @@ def backward(
 ) -> None:
     """Sum of gradients of `tensors` with respect to the leaves, added to their `.grad`; see `Tensor.backward`."""
     roots = _sequence(tensors)
-    seeds = _seeds(roots, grad_tensors)
     wanted = None if inputs is None else _sequence(inputs)
+    _backward(roots, _seeds(roots, grad_tensors), retain_graph, create_graph, wanted)
+
+
+def _backward(
+    roots: Sequence[Tensor], seeds: list, retain_graph: bool | None, create_graph: bool, wanted: Sequence | None
+) -> None:
     if wanted is not None and not wanted:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
     task = Pass(wanted, create_graph if retain_graph is None else retain_graph)
-    task.forbid(*seeds)
     state = with_grad_mode(create_graph)
     try:
         task.run(roots, seeds)
@@ -142,7 +148,8 @@ def _seed(i: int, root: Tensor, gradient: Tensor | None) -> Tensor:
         if root._dtype.kind != FLOAT:
             raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root._dtype!r}")
         if root._device.kind == CPU:
-            return wrap(np.ones(shape, root._dtype.np), root._dtype, root._device)
+            one = constant(1.0, root._dtype).copy() if shape == () else np.ones(shape, root._dtype.np)
+            return wrap(one, root._dtype, root._device)
         return full_op(shape=shape, value=1, dtype=root._dtype, device=root._device)
     if gradient._array.shape != shape:
         raise RuntimeError(

@@ -34,6 +34,18 @@ class _Selection(Op):
     def __init__(self) -> None:
         super().__init__("selection", ("parent",), ("number", "count"))
         self.differentiable = True
+        self.pull = self._pull
+
+    def _pull(self, task: Pass, node: Node, g: Tensor) -> None:
+        parent = node.edges[0]
+        assert node.attrs is not None
+        slots = task.pending.get(parent)
+        if slots is None:
+            if task.needed is not None and parent not in task.needed:
+                return
+            slots = task.pending[parent] = [None] * node.attrs["count"]
+            heappush(task.heap, (-parent.sequence, parent))
+        slots[node.attrs["number"]] = g
 
 
 SELECTION = _Selection()
@@ -45,28 +57,31 @@ class Pass:
     wanted: the tensors that gradients are asked for; None for all leaves.
     """
 
+    __slots__ = ("pending", "heap", "leaves", "nodes", "keep_graph", "wanted", "needed", "last_use", "hooked", "taken")
+
     def __init__(self, wanted: Sequence[Tensor] | None, keep_graph: bool) -> None:
         self.pending: dict[Node, Any] = {}
         self.heap: list[tuple[int, Node]] = []
         self.leaves: dict[Tensor, Tensor] = {}
         self.nodes: dict[Node, Tensor] = {}  # gradients of wanted tensors that are no leaves
-        self.keep_graph = keep_graph
-        self.wanted_nodes: set[Node] = set()
+        self.keep_graph, self.wanted = keep_graph, wanted
         self.needed: set | None = None  # nodes and leaves that lead to what is wanted
         self.last_use: dict[int, list[Tensor]] = {}  # leaves with hooks, by the last node to reach them
         self.hooked = False
-        self.wanted = wanted
+        self.taken: set[int] = set()  # arrays that belong to someone else
 
     def run(self, roots: Sequence[Tensor], seeds: Sequence[Tensor]) -> None:
         """Send the seeds' gradients from the roots down to the leaves."""
+        self.taken.update([id(t._array) for t in seeds])
+        wanted: set[Node] = set()
         if self.wanted is not None:
-            self.wanted_nodes = {t._node for t in self.wanted if t._node is not None}
+            wanted = {t._node for t in self.wanted if t._node is not None}
             self.needed = _leading_to(roots, self.wanted)
         if LeafHooks.any_after:
             self.last_use = _last_uses(roots)
         for root, seed in zip(roots, seeds, strict=True):
             self.send(root._node or root, seed)
-        pending, heap, wanted, last_use = self.pending, self.heap, self.wanted_nodes, self.last_use
+        pending, heap, last_use = self.pending, self.heap, self.last_use
         while heap:
             node = heappop(heap)[1]
             g = pending.pop(node)
@@ -83,13 +98,14 @@ class Pass:
         """Add a gradient to what is on its way to a node or a leaf."""
         if self.needed is not None and edge not in self.needed:
             return
-        arrived = self.pending if edge.__class__ is Node else self.leaves
+        is_node = edge.__class__ is Node
+        arrived: dict = self.pending if is_node else self.leaves
         before = arrived.get(edge)
         if before is not None:
             arrived[edge] = before + gradient
         else:
             arrived[edge] = gradient
-            if arrived is self.pending:
+            if is_node:
                 heappush(self.heap, (-edge.sequence, edge))
 
     def pull_back(self, node: Node, g: Any) -> None:
@@ -97,41 +113,25 @@ class Pass:
         op = node.op
         if node.saved is None:
             raise RuntimeError(_FREED.format(op=op.name))
-        if op is SELECTION:
-            self._select(node, g)
+        if op.pull is not None:
+            op.pull(self, node, g)
             return
-        custom = getattr(op, "pull", None)
-        if custom is not None:
-            self._custom(node, custom(node, g))
-        else:
-            grads, names, variadic = op.grads, op.names, op.variadic
-            for i, edge in enumerate(node.edges):
-                number = 0 if variadic else i
-                formula = grads[number]
-                if edge is None or formula is None or (self.needed is not None and edge not in self.needed):
-                    continue
-                wants = names[number]
-                gradient = formula(g, *[named(node, key, i) for key in wants]) if wants else formula(g)
-                if gradient is not None:
-                    self.send(edge, _fitted(gradient, edge))
-        if not self.keep_graph and (custom is not None or node.plan.tensors):
+        needed, number = self.needed, -1
+        for i, edge in enumerate(node.edges):
+            number = 0 if op.variadic else i
+            formula = op.grads[number]
+            if edge is None or formula is None or (needed is not None and edge not in needed):
+                continue
+            wants = op.names[number]
+            gradient = formula(g, *_arguments(node, wants, i)) if wants else formula(g)
+            if gradient is None:
+                continue
+            shape, dtype = (edge.shape, edge.dtype) if edge.__class__ is Node else (edge._array.shape, edge._dtype)
+            if gradient._array.shape != shape or gradient._dtype is not dtype:
+                gradient = fitted(gradient, shape, dtype)
+            self.send(edge, gradient)
+        if not self.keep_graph and node.plan.tensors:
             node.saved = None
-
-    def _custom(self, node: Node, gradients: Sequence) -> None:
-        for edge, gradient in zip(node.edges, gradients, strict=True):
-            if edge is not None and gradient is not None:
-                self.send(edge, _fitted(gradient, edge))
-
-    def _select(self, node: Node, g: Tensor) -> None:
-        parent = node.edges[0]
-        assert node.attrs is not None
-        slots = self.pending.get(parent)
-        if slots is None:
-            if self.needed is not None and parent not in self.needed:
-                return
-            slots = self.pending[parent] = [None] * node.attrs["count"]
-            heappush(self.heap, (-parent.sequence, parent))
-        slots[node.attrs["number"]] = g
 
     # ------------------------------------------------------------ leaves
     def accumulate(self, some: Sequence[Tensor] | None = None) -> None:
@@ -156,32 +156,20 @@ class Pass:
                     after(leaf)
                 replace(state)
 
-    _taken: set[int] | None = None
-
     def _own(self, gradient: Tensor) -> Tensor:
         """A gradient with memory of its own: formulas may hand one array to several leaves, or a view, or a hook."""
         array = gradient._array
-        if self._taken is None:
-            self._taken = set()
-        free = id(array) not in self._taken and not self.hooked
-        self._taken.add(id(array))
+        free = id(array) not in self.taken and not self.hooked
+        self.taken.add(id(array))
         if gradient._device.kind != CPU:
             return clone_op(gradient)
         if not (free and array.base is None and array.flags.c_contiguous):
             array = np.array(array, order="C")
         return wrap(array, gradient._dtype, gradient._device)
 
-    def forbid(self, *tensors: Tensor) -> None:
-        """Arrays that belong to the caller: `.grad` must not become one of them."""
-        self._taken = {id(t._array) for t in tensors}
 
-
-def _fitted(gradient: Tensor, edge: Any) -> Tensor:
+def fitted(gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
     """A gradient in the shape and dtype of what it is a gradient of."""
-    if edge.__class__ is Node:
-        shape, dtype = edge.shape, edge.dtype
-    else:
-        shape, dtype = edge._array.shape, edge._dtype
     if gradient._array.shape != shape:
         gradient = sum_to(gradient, shape)
     if gradient._dtype is not dtype:
@@ -191,23 +179,32 @@ def _fitted(gradient: Tensor, edge: Any) -> Tensor:
     return gradient
 
 
-def named(node: Node, key: Any, operand: int) -> Any:
-    """The value of what a formula names."""
-    if key.__class__ is str:
-        return operand if key == "index" and node.op.variadic else (node.attrs or {})[key]
-    at = node.plan[key]
-    saved = node.saved
+def _arguments(node: Node, wants: Sequence, operand: int) -> list:
+    """The values of what a formula names."""
+    values: list = []
+    saved, plan = node.saved, node.plan
     assert saved is not None
-    value, cell, version = saved[at], saved[at + 1], saved[at + 2]
-    if cell is None:
-        return value
-    if key.__class__ is int and key >= 0:
-        if value._version is not cell or cell[0] != version:
-            raise RuntimeError(overwritten(node.op.name, node.op.operands[key], value._array.shape, version, cell[0]))
-        return value
+    for key in wants:
+        if key.__class__ is str:
+            values.append(operand if key == "index" and node.op.variadic else (node.attrs or {})[key])
+            continue
+        at = plan[key]
+        value, cell = saved[at], saved[at + 1]
+        if cell is not None:
+            if key < 0:
+                value = _result(node, key, value, cell, saved[at + 2])
+            elif value._version is not cell or cell[0] != saved[at + 2]:
+                what = node.op.operands[0 if node.op.variadic else key]
+                raise RuntimeError(overwritten(node.op.name, what, value._array.shape, saved[at + 2], cell[0]))
+        values.append(value)
+    return values
+
+
+def _result(node: Node, key: int, array: Any, cell: list, version: int) -> Tensor:
+    """A saved output as a tensor again; the first one with its history."""
     if cell[0] != version:
-        raise RuntimeError(overwritten(node.op.name, "its result", value.shape, version, cell[0]))
-    out = wrap(value, node.dtype if key == -1 else FROM_NUMPY[value.dtype], node.device)
+        raise RuntimeError(overwritten(node.op.name, "its result", array.shape, version, cell[0]))
+    out = wrap(array, node.dtype if key == -1 else FROM_NUMPY[array.dtype], node.device)
     out._version = cell
     if key == -1:
         out._node, out._needs_grad = node, True

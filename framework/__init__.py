@@ -1,4 +1,8 @@
-"""naiad: a GPU-first tensor framework. `import naiad as torch` and a PyTorch training script runs."""
+"""naiad: a GPU-first tensor framework. `import naiad as torch` and a PyTorch training script runs.
+
+This module joins the tiers: it fills the op table, makes its entries public names, and loads nn, optim and the other
+services when they are first touched.
+"""
 
 if __name__ != "naiad":
     raise ImportError(f"this package is naiad, not {__name__}: install it with `pip install -e .` and `import naiad`")
@@ -19,6 +23,12 @@ from naiad.core.random import (
     set_rng_state,
 )
 from naiad.core.state import (
+    default_device as _default_device,
+)
+from naiad.core.state import (
+    default_dtype as get_default_dtype,
+)
+from naiad.core.state import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -28,11 +38,12 @@ from naiad.core.state import (
     set_default_dtype,
     set_grad_enabled,
 )
-from naiad.core.state import default_dtype as get_default_dtype
 from naiad.core.tensor import Size, Tensor, install_methods, is_tensor
 
-import naiad.ops as _ops  # fills the table
-import naiad.autograd.api as _api
+# isort: split
+import naiad.ops as _ops  # fills the table, so it comes before the next lines
+from naiad import autograd
+from naiad.autograd import api as _api
 from naiad.core.op import PUBLIC as _PUBLIC
 
 __version__ = "0.1.0"
@@ -41,3 +52,39 @@ globals().update({_d.name: _d for _d in _dtype.ALL})
 globals().update(_dtype.ALIASES)
 globals().update(_PUBLIC["naiad"])
 install_methods(_PUBLIC["Tensor"])
+
+strided = "naiad.strided"  # the one layout there is, as `layout=` of creation functions
+contiguous_format, preserve_format = "contiguous_format", "preserve_format"
+inf, nan, pi, e = float("inf"), float("nan"), 3.141592653589793, 2.718281828459045
+newaxis = None
+
+
+def get_default_device() -> device:
+    """The device of tensors made without naming one."""
+    return _default_device()
+
+
+# Loaded at first touch: `import naiad` alone makes all of them reachable, and costs nothing until then.
+_MODULES = (
+    *("nn", "optim", "utils", "cuda", "linalg", "fft", "special", "random", "accelerator", "backends"),
+    *("serialization", "multiprocessing", "amp", "library", "testing", "version"),
+)
+_LAZY = {"save": "serialization", "load": "serialization"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        value = getattr(_import_module(f"naiad.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        try:
+            return _import_module(f"naiad.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"naiad.{name}":
+                raise
+    raise AttributeError(f"module 'naiad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_LAZY})

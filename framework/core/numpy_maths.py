@@ -26,11 +26,12 @@ exp, exp2, expm1, log, log2, log10, log1p, sqrt = (
 sin, cos, tan, asin, acos, atan = np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan
 sinh, cosh, tanh, asinh, acosh, atanh = np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh, np.arctanh
 atan2, hypot, copysign, nextafter, fmod = np.arctan2, np.hypot, np.copysign, np.nextafter, np.fmod
-maximum, minimum, where, abs = np.maximum, np.minimum, np.where, np.absolute
+maximum, minimum, abs = np.maximum, np.minimum, np.absolute
 isnan, isinf, isfinite, signbit = np.isnan, np.isinf, np.isfinite, np.signbit
 add, sub, mul, neg, div = np.add, np.subtract, np.multiply, np.negative, np.true_divide
 lt, le, gt, ge, eq, ne = np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal
 floor, ceil, trunc, rint = np.floor, np.ceil, np.trunc, np.rint
+floor_div, remainder = np.floor_divide, np.remainder
 
 # Traced operators that are one NumPy function: an entry whose body is one of these is called without the body.
 UFUNCS = {
@@ -41,7 +42,33 @@ UFUNCS = {
     **{f.__name__: f for f in (exp, expm1, log, log2, log10, log1p, sqrt, sin, cos, tan, sinh, cosh, tanh)},
     **{f.__name__: f for f in (maximum, minimum, isnan, isinf, isfinite, signbit, floor, ceil, trunc, rint)},
     **{"abs": abs, "atan2": atan2, "asin": asin, "acos": acos, "atan": atan, "exp2": exp2},
+    **{"asinh": asinh, "acosh": acosh, "atanh": atanh, "hypot": hypot, "copysign": copysign},
+    **{"fmod": fmod, "remainder": remainder, "floor_div": floor_div, "nextafter": nextafter},
 }
+
+
+_BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition holds, else y. Floats against zero, as in most gradients, take half of np.where's time."""
+    if y.__class__ is not np.ndarray and x.__class__ is np.ndarray and y == 0:
+        return _masked(x, condition, True)
+    if x.__class__ is not np.ndarray and y.__class__ is np.ndarray and x == 0:
+        return _masked(y, condition, False)
+    return np.where(condition, x, y)
+
+
+def _masked(x: np.ndarray, condition: Any, keep: bool) -> Any:
+    """x where the condition is `keep`, else 0: its bits and-ed with all ones or none."""
+    bits = _BITS.get(x.dtype)
+    if bits is None or not x.ndim or condition.__class__ is not np.ndarray or condition.shape != x.shape:
+        return np.where(condition, x, 0) if keep else np.where(condition, 0, x)
+    flags = condition.view(np.int8)
+    mask = np.negative(flags) if keep else np.subtract(flags, 1)
+    out = np.empty(x.shape, x.dtype)
+    np.bitwise_and(x.view(bits), mask, out=out.view(bits))
+    return out
 
 
 def conj(x: Any) -> Any:
@@ -72,7 +99,7 @@ def sigmoid(x: Any) -> Any:
 
 def sgn(x: Any) -> Any:
     """The sign of real numbers (0 for 0, NaN for NaN); x / |x| of complex ones."""
-    return np.sign(x)
+    return x if getattr(x, "dtype", None) == np.bool_ else np.sign(x)
 
 
 def trunc_div(x: Any, y: Any) -> Any:

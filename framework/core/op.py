@@ -26,6 +26,7 @@ class Op:
     view = False
     variadic = False
     outputs = 1
+    pull: Callable | None = None  # (pass, node, gradient): for ops that send gradients on in a way of their own
 
     def __init__(self, name: str, operands: Sequence[str], attributes: Sequence[str] = ()) -> None:
         self.name = name
