@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,11 @@ def launch(
         return
     for observe in observers:
         observe(kernel.__name__, grid)
+    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
+    _start(kernel, grid, args, constexprs, options)
+
+
+def _start(kernel: Any, grid: tuple[int, ...], args: Sequence[Any], constexprs: dict[str, Any], options: dict) -> None:
     if not interpreting():
         raise RuntimeError(
             f"{kernel.__name__}: launching on a real GPU is not built in yet. Set NAIAD_CUDA=interpret for the "
@@ -52,6 +58,22 @@ def launch(
     from naiad.kernels import interpreter
 
     interpreter.run(kernel, grid, args, constexprs)
+
+
+@contextmanager
+def recording() -> Iterator[list[tuple]]:
+    """Collect (kernel, grid, args, constexprs, options) of launches in place of running them: for compiling ahead."""
+    global _start
+    started, made = _start, []
+
+    def record(kernel: Any, grid: Any, args: Any, constexprs: Any, options: dict) -> None:
+        made.append((kernel, grid, args, constexprs, options))
+
+    _start = record
+    try:
+        yield made
+    finally:
+        _start = started
 
 
 # Called with (kernel name, grid) before each launch: how a test or a ledger sees what ran.

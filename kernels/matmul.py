@@ -156,14 +156,14 @@ def _flat_batch(x: Any) -> Any:
 
 def _tile(m: int, n: int, k: int, dtype: str) -> tuple[tuple[int, int, int], int, int]:
     """(BLOCK_M, BLOCK_N, BLOCK_K), warps, stages."""
-    sizes = [max(next_power_of_2(s), 16) for s in (m, n, k)]
+    sizes = [max(next_power_of_2(s), 16) for s in (m, n, k)]  # tl.dot takes no less
     if "float" not in dtype:
-        limits = (64, 64, 64) if interpreting() else (32, 32, 16)
+        limits = (64, 64, 64) if interpreting() else (32, 32, 8)
         return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), 4, 2  # type: ignore[return-value]
     if interpreting():
         return tuple(min(s, 256) for s in sizes), 4, 2  # type: ignore[return-value]
     limits, warps, stages = {
         "float64": ((64, 64, 16), 4, 3),
-        "float32": ((128, 64, 32), 4, 3),
+        "float32": ((128, 64, 32), 8, 3),
     }.get(dtype, ((128, 128, 64), 8, 3))
     return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), warps, stages  # type: ignore[return-value]

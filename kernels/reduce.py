@@ -207,7 +207,8 @@ def _run(
     launch(
         _reduce, (cdiv(count, per_program), splits),
         target, x, count, kept_1, *kept_strides, n, reduced_1, *reduced_strides, share, scale or 0,
-        num_warps=warps, OP=op, ACC=acc, IDENTITY=identity, TEST=test, MEAN=scale is not None and splits == 1, ROWS=per_program, BLOCK=block, WIDE=wide,
+        num_warps=warps, OP=op, ACC=acc, IDENTITY=identity, TEST=test, MEAN=scale is not None and splits == 1,
+        ROWS=per_program, BLOCK=block, WIDE=wide,
     )  # fmt: skip
     if splits > 1:
         _run(out, target, (0,), op, acc, identity, scale)
