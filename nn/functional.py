@@ -1,0 +1,8 @@
+"""Every function of naiad.nn.functional: the op table's, and those composed of them."""
+
+from naiad.core.op import PUBLIC
+from naiad.nn._attention import multi_head_attention_forward
+
+globals().update(PUBLIC["nn.functional"])
+
+__all__ = [*PUBLIC["nn.functional"], "multi_head_attention_forward"]
