@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from naiad.autograd.record import HookHandle, Node, add_hook
 from naiad.core.device import device
@@ -54,7 +54,13 @@ class LeafHooks:
         self.after: dict[int, Callable] = {}
 
 
-class Tensor:
+if TYPE_CHECKING:
+    from naiad.core.methods import Methods  # a generated stub: what `install_methods` adds
+else:
+    Methods = object
+
+
+class Tensor(Methods):
     """A multi-dimensional array of one dtype on one device, with a place for its gradient.
 
     Made by `naiad.tensor`, `naiad.zeros` and the like. `_version` is a list [version, weak references to views]
