@@ -193,7 +193,7 @@ def home_of(thing: Any) -> tuple[str, str]:
     defining = [(m, k) for m, k in found if defines(m, k)]
     if not (defining or found):
         raise LookupError(f"{thing!r} is in no module of naiad")
-    return min(defining or found)
+    return min(defining or found, key=lambda place: (place[1] != name, place))  # its own name before an alias
 
 
 def defines(module: str, name: str) -> bool:
