@@ -11,6 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,7 @@ def full_signature(function: Callable) -> inspect.Signature:
     return inspect.Signature([*tensors, *named, *own], return_annotation=result)
 
 
+@cache
 def home_of(thing: Any) -> tuple[str, str]:
     """The module where a class or function of naiad is defined, and its name there."""
     stated = sys.modules.get(getattr(thing, "__module__", ""), naiad)
@@ -196,6 +198,7 @@ def home_of(thing: Any) -> tuple[str, str]:
     return min(defining or found, key=lambda place: (place[1] != name, place))  # its own name before an alias
 
 
+@cache
 def defines(module: str, name: str) -> bool:
     """Whether the module's own source makes the name, and does not import it."""
     file = sys.modules[module].__file__

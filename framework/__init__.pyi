@@ -13,7 +13,6 @@ from naiad import nn as nn
 from naiad import optim as optim
 from naiad import serialization as serialization
 from naiad import utils as utils
-from naiad.autograd.function import Variable
 from naiad.core.device import device as _device
 from naiad.core.device import device as device
 from naiad.core.dtype import dtype as _dtype
@@ -424,136 +423,136 @@ def nextafter(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor
     """The next number after `input` toward `other`."""
 def nextafter_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `nextafter`; returns `input`."""
-def not_equal(input: Variable, other: Any, *, out: Variable | None = None) -> Variable:
+def not_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
-def ones(*size: Any, out: Variable | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Variable:
+def ones(*size: Any, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Ones of a size."""
 pi: _float
-def polar(abs: Variable, angle: Variable, *, out: Variable | None = None) -> Variable:
+def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these absolute values and angles."""
-def positive(input: Variable) -> Variable:
+def positive(input: Tensor) -> Tensor:
     """The tensor itself. Raises RuntimeError for bool."""
-def pow(input: Any, exponent: Any, *, out: Variable | None = None) -> Variable:
+def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input` to the `exponent`; either may be a number. Integers wrap; they have no negative integer powers."""
-def prelu(input: Variable, weight: Variable) -> Variable:
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where it is positive, else weight * input; one weight, or one per channel (dimension 1)."""
 preserve_format: _str
-def rad2deg(input: Variable, *, out: Variable | None = None) -> Variable:
+def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Radians as degrees."""
-def rad2deg_(input: Variable) -> Variable:
+def rad2deg_(input: Tensor) -> Tensor:
     """In-place version of `rad2deg`; returns `input`."""
-def rand(*size: Any, generator: Generator | None = None, out: Variable | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Variable:
+def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Uniform random numbers in [0, 1)."""
-def real(input: Variable) -> Variable:
+def real(input: Tensor) -> Tensor:
     """A view of the real parts; a real tensor itself."""
-def reciprocal(input: Variable, *, out: Variable | None = None) -> Variable:
+def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / input."""
-def reciprocal_(input: Variable) -> Variable:
+def reciprocal_(input: Tensor) -> Tensor:
     """In-place version of `reciprocal`; returns `input`."""
-def relu(input: Variable, inplace: _bool = False) -> Variable:
+def relu(input: Tensor, inplace: _bool = False) -> Tensor:
     """max(input, 0); NaN stays NaN."""
-def relu_(input: Variable) -> Variable:
+def relu_(input: Tensor) -> Tensor:
     """In-place version of `relu`; returns `input`."""
-def remainder(input: Any, other: Any, *, out: Variable | None = None) -> Variable:
+def remainder(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
-def reshape(input: Variable, *shape: Any) -> Variable:
+def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in another shape: a view where possible, else a copy. One size may be -1."""
-def resolve_conj(input: Variable) -> Variable:
+def resolve_conj(input: Tensor) -> Tensor:
     """The tensor itself: conjugates are computed at once here."""
-def resolve_neg(input: Variable) -> Variable:
+def resolve_neg(input: Tensor) -> Tensor:
     """The tensor itself: negatives are computed at once here."""
-def round(input: Variable, *, decimals: _int = 0) -> Variable:
+def round(input: Tensor, *, decimals: _int = 0) -> Tensor:
     """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
-def rrelu(input: Variable, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Variable:
+def rrelu(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Tensor:
     """leaky_relu whose slope is drawn from [lower, upper) per element in training, and is their mean otherwise."""
-def rrelu_(input: Variable, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Variable:
+def rrelu_(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Tensor:
     """`rrelu` written into its input."""
-def rsqrt(input: Variable, *, out: Variable | None = None) -> Variable:
+def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(input)."""
-def rsqrt_(input: Variable) -> Variable:
+def rsqrt_(input: Tensor) -> Tensor:
     """In-place version of `rsqrt`; returns `input`."""
-def selu(input: Variable, inplace: _bool = False) -> Variable:
+def selu(input: Tensor, inplace: _bool = False) -> Tensor:
     """scale * elu(input, alpha) with the constants of self-normalizing networks."""
-def selu_(input: Variable) -> Variable:
+def selu_(input: Tensor) -> Tensor:
     """In-place version of `selu`; returns `input`."""
-def sgn(input: Variable) -> Variable:
+def sgn(input: Tensor) -> Tensor:
     """The sign of real numbers, input / |input| of complex ones."""
 short: _dtype
-def sigmoid(input: Variable, *, out: Variable | None = None) -> Variable:
+def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / (1 + exp(-input))."""
-def sigmoid_(input: Variable) -> Variable:
+def sigmoid_(input: Tensor) -> Tensor:
     """In-place version of `sigmoid`; returns `input`."""
-def sign(input: Variable, *, out: Variable | None = None) -> Variable:
+def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """-1, 0 or 1 by the sign; NaN stays NaN."""
-def sign_(input: Variable) -> Variable:
+def sign_(input: Tensor) -> Tensor:
     """In-place version of `sign`; returns `input`."""
-def signbit(input: Variable, *, out: Variable | None = None) -> Variable:
+def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether the sign bit is set (of -0.0 too)."""
-def sin(input: Variable, *, out: Variable | None = None) -> Variable:
+def sin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sine of an angle in radians."""
-def sin_(input: Variable) -> Variable:
+def sin_(input: Tensor) -> Tensor:
     """In-place version of `sin`; returns `input`."""
-def sinc(input: Variable, *, out: Variable | None = None) -> Variable:
+def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """sin(pi * input) / (pi * input), 1 at 0."""
-def sinc_(input: Variable) -> Variable:
+def sinc_(input: Tensor) -> Tensor:
     """In-place version of `sinc`; returns `input`."""
-def sinh(input: Variable, *, out: Variable | None = None) -> Variable:
+def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic sine."""
-def sinh_(input: Variable) -> Variable:
+def sinh_(input: Tensor) -> Tensor:
     """In-place version of `sinh`; returns `input`."""
-def softmax(input: Variable, dim: _int, dtype: _dtype | None = None, *, out: Variable | None = None) -> Variable:
+def softmax(input: Tensor, dim: _int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
-def sqrt(input: Variable, *, out: Variable | None = None) -> Variable:
+def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The square root; NaN below 0."""
-def sqrt_(input: Variable) -> Variable:
+def sqrt_(input: Tensor) -> Tensor:
     """In-place version of `sqrt`; returns `input`."""
-def square(input: Variable) -> Variable:
+def square(input: Tensor) -> Tensor:
     """input * input."""
-def square_(self: Variable, *args: Any, **kwargs: Any) -> Variable:
+def square_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `square`; returns `self`."""
 strided: _str
-def sub(input: Variable, other: Any, *, alpha: _complex = 1, out: Variable | None = None) -> Variable:
+def sub(input: Tensor, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other."""
-def subtract(input: Variable, other: Any, *, alpha: _complex = 1, out: Variable | None = None) -> Variable:
+def subtract(input: Tensor, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other."""
-def sum(input: Variable, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None) -> Variable:
+def sum(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None) -> Tensor:
     """The sum of all elements, or over `dim`. bool and integers are summed in int64."""
-def swapaxes(input: Variable, dim0: _int, dim1: _int) -> Variable:
+def swapaxes(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
-def swapdims(input: Variable, dim0: _int, dim1: _int) -> Variable:
+def swapdims(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
-def tan(input: Variable, *, out: Variable | None = None) -> Variable:
+def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The tangent of an angle in radians."""
-def tan_(input: Variable) -> Variable:
+def tan_(input: Tensor) -> Tensor:
     """In-place version of `tan`; returns `input`."""
-def tanh(input: Variable, *, out: Variable | None = None) -> Variable:
+def tanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic tangent."""
-def tanh_(input: Variable) -> Variable:
+def tanh_(input: Tensor) -> Tensor:
     """In-place version of `tanh`; returns `input`."""
-def tensor(data: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Variable:
+def tensor(data: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """A new tensor with a copy of `data`: nested sequences, numbers, an ndarray or a Tensor (copied, detached)."""
-def threshold(input: Variable, threshold: _float, value: _float, inplace: _bool = False) -> Variable:
+def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = False) -> Tensor:
     """input where it is above the threshold, else value."""
-def threshold_(input: Variable, threshold: Any, value: Any) -> Variable:
+def threshold_(input: Tensor, threshold: Any, value: Any) -> Tensor:
     """In-place version of `threshold`; returns `input`."""
-def transpose(input: Variable, dim0: _int, dim1: _int) -> Variable:
+def transpose(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
-def true_divide(dividend: Any, divisor: Any, *, out: Variable | None = None) -> Variable:
+def true_divide(dividend: Any, divisor: Any, *, out: Tensor | None = None) -> Tensor:
     """dividend / divisor."""
-def trunc(input: Variable, *, out: Variable | None = None) -> Variable:
+def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The integer part."""
-def trunc_(input: Variable) -> Variable:
+def trunc_(input: Tensor) -> Tensor:
     """In-place version of `trunc`; returns `input`."""
 uint8: _dtype
-def view_as_complex(input: Variable) -> Variable:
+def view_as_complex(input: Tensor) -> Tensor:
     """(*, 2) float32 or float64 -> (*,) complex: a view. The last dimension must lie together in memory."""
-def view_as_real(input: Variable) -> Variable:
+def view_as_real(input: Tensor) -> Tensor:
     """(*,) complex -> (*, 2) real: a view of the pairs."""
-def where(condition: Variable, input: Any = None, other: Any = None, *, out: Variable | None = None) -> Any:
+def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
     """`input` where `condition` holds, else `other`; both broadcast, and either may be a number."""
-def xlogy(input: Variable, other: Any, *, out: Variable | None = None) -> Variable:
+def xlogy(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * log(other), 0 where input is 0 (NaN where other is NaN)."""
-def xlogy_(input: Variable, other: Any) -> Variable:
+def xlogy_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `xlogy`; returns `input`."""
-def zeros(*size: Any, out: Variable | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Variable:
+def zeros(*size: Any, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Zeros of a size."""

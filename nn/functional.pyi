@@ -4,80 +4,80 @@ from builtins import bool as _bool
 from builtins import float as _float
 from builtins import int as _int
 from builtins import str as _str
-from naiad.autograd.function import Variable
 from naiad.core.dtype import dtype as _dtype
+from naiad.core.tensor import Tensor
 from naiad.nn._attention import multi_head_attention_forward as multi_head_attention_forward
 from typing import Any
 
-def celu(input: Variable, alpha: _float = 1.0, inplace: _bool = False) -> Variable:
+def celu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
     """input where it is positive, else alpha * (exp(input / alpha) - 1)."""
-def celu_(input: Variable, alpha: _float = 1.0) -> Variable:
+def celu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`celu` written into its input."""
-def elu(input: Variable, alpha: _float = 1.0, inplace: _bool = False) -> Variable:
+def elu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
     """input where it is positive, else alpha * (exp(input) - 1)."""
-def elu_(input: Variable, alpha: _float = 1.0) -> Variable:
+def elu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`elu` written into its input."""
-def gelu(input: Variable, approximate: _str = 'none') -> Variable:
+def gelu(input: Tensor, approximate: _str = 'none') -> Tensor:
     """input * Phi(input), exactly ("none") or through a tangent ("tanh")."""
-def glu(input: Variable, dim: _int = -1) -> Variable:
+def glu(input: Tensor, dim: _int = -1) -> Tensor:
     """The first half of `input` along `dim`, times the sigmoid of the second half."""
-def gumbel_softmax(logits: Variable, tau: _float = 1, hard: _bool = False, eps: _float = 1e-10, dim: _int = -1) -> Variable:
+def gumbel_softmax(logits: Tensor, tau: _float = 1, hard: _bool = False, eps: _float = 1e-10, dim: _int = -1) -> Tensor:
     """A sample of the Gumbel-softmax distribution."""
-def hardshrink(input: Variable, lambd: _float = 0.5) -> Variable:
+def hardshrink(input: Tensor, lambd: _float = 0.5) -> Tensor:
     """input, but 0 within lambd of 0."""
-def hardsigmoid(input: Variable, inplace: _bool = False) -> Variable:
+def hardsigmoid(input: Tensor, inplace: _bool = False) -> Tensor:
     """input / 6 + 1/2, clipped to [0, 1]."""
-def hardswish(input: Variable, inplace: _bool = False) -> Variable:
+def hardswish(input: Tensor, inplace: _bool = False) -> Tensor:
     """input * hardsigmoid(input)."""
-def hardtanh(input: Variable, min_val: _float = -1.0, max_val: _float = 1.0, inplace: _bool = False) -> Variable:
+def hardtanh(input: Tensor, min_val: _float = -1.0, max_val: _float = 1.0, inplace: _bool = False) -> Tensor:
     """input clipped to [min_val, max_val]; no gradient flows at the ends."""
-def hardtanh_(input: Variable, min_val: _float = -1.0, max_val: _float = 1.0) -> Variable:
+def hardtanh_(input: Tensor, min_val: _float = -1.0, max_val: _float = 1.0) -> Tensor:
     """`hardtanh` written into its input."""
-def leaky_relu(input: Variable, negative_slope: _float = 0.01, inplace: _bool = False) -> Variable:
+def leaky_relu(input: Tensor, negative_slope: _float = 0.01, inplace: _bool = False) -> Tensor:
     """input where it is positive, else negative_slope * input."""
-def leaky_relu_(input: Variable, negative_slope: _float = 0.01) -> Variable:
+def leaky_relu_(input: Tensor, negative_slope: _float = 0.01) -> Tensor:
     """`leaky_relu` written into its input."""
-def linear(input: Variable, weight: Variable, bias: Variable | None = None) -> Variable:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: (..., in) with weight (out, in) and bias (out,) gives (..., out)."""
-def log_softmax(input: Variable, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Variable:
+def log_softmax(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
     """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
-def logsigmoid(input: Variable) -> Variable:
+def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
-def mish(input: Variable, inplace: _bool = False) -> Variable:
+def mish(input: Tensor, inplace: _bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
-def prelu(input: Variable, weight: Variable) -> Variable:
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where it is positive, else weight * input; one weight, or one per channel (dimension 1)."""
-def relu(input: Variable, inplace: _bool = False) -> Variable:
+def relu(input: Tensor, inplace: _bool = False) -> Tensor:
     """max(input, 0); NaN stays NaN."""
-def relu6(input: Variable, inplace: _bool = False) -> Variable:
+def relu6(input: Tensor, inplace: _bool = False) -> Tensor:
     """min(max(input, 0), 6)."""
-def relu_(input: Variable) -> Variable:
+def relu_(input: Tensor) -> Tensor:
     """In-place version of `relu`; returns `input`."""
-def rrelu(input: Variable, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Variable:
+def rrelu(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Tensor:
     """leaky_relu whose slope is drawn from [lower, upper) per element in training, and is their mean otherwise."""
-def rrelu_(input: Variable, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Variable:
+def rrelu_(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Tensor:
     """`rrelu` written into its input."""
-def selu(input: Variable, inplace: _bool = False) -> Variable:
+def selu(input: Tensor, inplace: _bool = False) -> Tensor:
     """scale * elu(input, alpha) with the constants of self-normalizing networks."""
-def selu_(input: Variable) -> Variable:
+def selu_(input: Tensor) -> Tensor:
     """In-place version of `selu`; returns `input`."""
-def sigmoid(input: Variable, *, out: Variable | None = None) -> Variable:
+def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / (1 + exp(-input))."""
-def silu(input: Variable, inplace: _bool = False) -> Variable:
+def silu(input: Tensor, inplace: _bool = False) -> Tensor:
     """input * sigmoid(input)."""
-def softmax(input: Variable, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Variable:
+def softmax(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
-def softmin(input: Variable, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Variable:
+def softmin(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
     """softmax(-input) over `dim`."""
-def softplus(input: Variable, beta: _float = 1, threshold: _float = 20) -> Variable:
+def softplus(input: Tensor, beta: _float = 1, threshold: _float = 20) -> Tensor:
     """log(1 + exp(beta * input)) / beta, linear above the threshold."""
-def softshrink(input: Variable, lambd: _float = 0.5) -> Variable:
+def softshrink(input: Tensor, lambd: _float = 0.5) -> Tensor:
     """input moved toward 0 by lambd, and 0 within lambd of it."""
-def softsign(input: Variable, *, out: Variable | None = None) -> Variable:
+def softsign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input / (1 + |input|)."""
-def tanhshrink(input: Variable, *, out: Variable | None = None) -> Variable:
+def tanhshrink(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input - tanh(input)."""
-def threshold(input: Variable, threshold: _float, value: _float, inplace: _bool = False) -> Variable:
+def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = False) -> Tensor:
     """input where it is above the threshold, else value."""
-def threshold_(input: Variable, threshold: Any, value: Any) -> Variable:
+def threshold_(input: Tensor, threshold: Any, value: Any) -> Tensor:
     """In-place version of `threshold`; returns `input`."""
