@@ -69,7 +69,7 @@ def multi_head_attention_forward(
         is_causal = is_causal and key_padding_mask is None
         attn_mask = _three_dimensional(attn_mask, (length, key.shape[0]), batch * num_heads)
 
-    separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    separate: Any = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
     q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias, separate)
     if bias_k is not None and bias_v is not None:
         if static_k is not None or static_v is not None:
@@ -142,7 +142,7 @@ def _projected(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    weight: Tensor | None,
+    weight: Any,
     bias: Tensor | None,
     separate: tuple[Tensor, Tensor, Tensor] | None,
 ) -> Any:

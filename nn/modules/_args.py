@@ -42,9 +42,9 @@ def pairs(source: Any, what: str) -> Iterable[tuple[str, Any]]:
         )
     if isinstance(source, Mapping) or hasattr(source, "items"):
         return list(source.items())
-    found = list(source)
+    found: list[Any] = list(source)
     for i, pair in enumerate(found):
-        if not isinstance(pair, Iterable):
+        if not hasattr(pair, "__len__"):
             raise TypeError(f"{what} update sequence element #{i} should be Iterable; is {type(pair).__name__}")
         if len(pair) != 2:
             raise ValueError(f"{what} update sequence element #{i} has length {len(pair)}; 2 is required")

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import naiad
 from naiad.core.tensor import Tensor
+from naiad.nn.modules._tables import Tables
 from naiad.nn.parameter import Parameter
 
 Self = TypeVar("Self", bound="Conversion")
 
 
-class Conversion:
+class Conversion(Tables):
     """The part of Module that converts tensors in place."""
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -96,8 +97,8 @@ def _converted(parameter: Parameter, fn: Callable[[Tensor], Tensor]) -> Paramete
         moved = type(parameter)(data, parameter.requires_grad)
         moved.grad = grad
         return moved
-    if grad is not None and grad is not parameter.grad:
-        held = parameter.grad
+    held = parameter.grad
+    if held is not None and grad is not None:
         parameter.grad = None  # a gradient must match its parameter while either is being swapped
         parameter.data = data
         held.data = grad

@@ -6,11 +6,12 @@ import itertools
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from naiad.autograd import Function
 from naiad.core.tensor import Tensor
+from naiad.nn.modules._tables import Tables
 
 
 class RemovableHandle:
@@ -21,7 +22,7 @@ class RemovableHandle:
 
     _ids = itertools.count()
 
-    def __init__(self, hooks_dict: dict, *, extra_dict: dict | list[dict] | None = None) -> None:
+    def __init__(self, hooks_dict: dict, *, extra_dict: dict | Sequence[dict] | None = None) -> None:
         self.hooks_dict_ref = weakref.ref(hooks_dict)
         self.id = next(RemovableHandle._ids)
         extras = [extra_dict] if isinstance(extra_dict, dict) else list(extra_dict or ())
@@ -41,7 +42,7 @@ class RemovableHandle:
         self.remove()
 
 
-class HookRegistration:
+class HookRegistration(Tables):
     """The part of Module that registers hooks. Every method returns a RemovableHandle."""
 
     def register_forward_pre_hook(
@@ -113,7 +114,7 @@ class HookRegistration:
 
 
 def _register(
-    hooks: OrderedDict, hook: Callable, prepend: bool = False, extras: list[dict] | None = None
+    hooks: OrderedDict, hook: Callable, prepend: bool = False, extras: Sequence[dict] | None = None
 ) -> RemovableHandle:
     handle = RemovableHandle(hooks, extra_dict=extras)
     hooks[handle.id] = hook

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from naiad.core.tensor import Tensor
+from naiad.nn.modules._tables import Tables
 from naiad.nn.parameter import Parameter
 
 if TYPE_CHECKING:
     from naiad.nn.modules.module import Module
 
 
-class Members:
+class Members(Tables):
     """The part of Module that finds and lists what is registered."""
 
     def get_submodule(self, target: str) -> Module:
@@ -69,7 +70,7 @@ class Members:
             return
         if remove_duplicate:
             memo.add(self)
-        yield prefix, self
+        yield prefix, self  # type: ignore[misc]
         for name, module in self._modules.items():
             if module is not None:
                 yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)

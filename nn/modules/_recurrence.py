@@ -7,6 +7,7 @@ so that a step costs one small product and the cell's own arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import naiad
 from naiad.core.tensor import Tensor
@@ -17,7 +18,7 @@ Step = Callable[[Tensor, State], State]
 
 
 def run_direction(
-    mode: str, x: Tensor, batch_sizes: list[int] | None, state: State, weights: Sequence[Tensor | None], reverse: bool
+    mode: str, x: Tensor, batch_sizes: list[int] | None, state: State, weights: Sequence[Any], reverse: bool
 ) -> tuple[Tensor, State]:
     """One layer in one direction: its outputs in the order of the inputs, and its last state.
 
@@ -126,7 +127,7 @@ def _sum(b_ih: Tensor | None, b_hh: Tensor | None) -> Tensor | None:
 _CELLS = {"RNN_TANH": _plain(naiad.tanh), "RNN_RELU": _plain(naiad.relu), "LSTM": _lstm, "GRU": _gru}
 
 
-def run_cell(mode: str, x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State:
+def run_cell(mode: str, x: Tensor, state: State, weights: Sequence[Any]) -> State:
     """One step: x (N, input) and a state of (N, hidden) to the next state."""
     w_ih, w_hh, b_ih, b_hh = weights
     bias, step = _CELLS[mode](w_hh, b_ih, b_hh, None)

@@ -101,7 +101,8 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        return self._step("LSTM", input, None if hx is None else tuple(hx))
+        h, c = self._step("LSTM", input, None if hx is None else tuple(hx))
+        return h, c
 
 
 class GRUCell(RNNCellBase):

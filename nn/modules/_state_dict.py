@@ -9,6 +9,7 @@ from typing import Any
 
 import naiad
 from naiad.core.tensor import Tensor
+from naiad.nn.modules._tables import Tables
 from naiad.nn.parameter import Parameter
 
 _EXTRA_STATE_KEY_SUFFIX = "_extra_state"
@@ -27,7 +28,7 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
     __str__ = __repr__
 
 
-class StateDict:
+class StateDict(Tables):
     """The part of Module that saves to and loads from state_dicts."""
 
     def get_extra_state(self) -> Any:
@@ -103,8 +104,6 @@ class StateDict:
         errors: list[str] = []
         metadata = getattr(state_dict, "_metadata", None)
         state_dict = OrderedDict(state_dict)
-        if metadata is not None:
-            state_dict._metadata = metadata
         report = (missing_keys, unexpected_keys, errors)
         _load_below(self, state_dict, "", _Loading(metadata, strict, assign, report))
         if strict:
@@ -132,8 +131,8 @@ class StateDict:
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
-        own = itertools.chain(self._parameters.items(), self._persistent_buffers().items())
-        own = {name: value for name, value in own if value is not None}
+        members = itertools.chain(self._parameters.items(), self._persistent_buffers().items())
+        own = {name: value for name, value in members if value is not None}
         for name, value in own.items():
             key = prefix + name
             if key not in state_dict:

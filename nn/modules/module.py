@@ -12,25 +12,12 @@ from naiad.nn.modules._convert import Conversion
 from naiad.nn.modules._hooks import BackwardHooks, HookRegistration
 from naiad.nn.modules._members import Members
 from naiad.nn.modules._state_dict import StateDict
+from naiad.nn.modules._tables import HOOK_TABLES
 from naiad.nn.parameter import Buffer, Parameter
 
 __all__ = ["Module"]
 
 Self = TypeVar("Self", bound="Module")
-
-_HOOK_TABLES = (
-    "_backward_pre_hooks",
-    "_backward_hooks",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
 
 
 class Module(Members, StateDict, Conversion, HookRegistration):
@@ -63,7 +50,7 @@ class Module(Members, StateDict, Conversion, HookRegistration):
         state["_parameters"] = {}
         state["_buffers"] = {}
         state["_non_persistent_buffers_set"] = set()
-        for table in _HOOK_TABLES:
+        for table in HOOK_TABLES:
             state[table] = OrderedDict()
         state["_modules"] = {}
         if self.call_super_init:
@@ -218,14 +205,15 @@ class Module(Members, StateDict, Conversion, HookRegistration):
                 raise TypeError(_cannot_assign(value, "parameter", name, "torch.nn.Parameter or None expected"))
             self._forget(name, "_modules")
             state["_modules"][name] = value
-        elif isinstance(value, Tensor) and isinstance(value, Buffer):
+        elif isinstance(value, Buffer):
             if "_buffers" not in state:
                 raise AttributeError("cannot assign buffer before Module.__init__() call")
             if name in state["_parameters"]:
                 raise TypeError(_cannot_assign(value, "parameter", name, "torch.nn.Parameter or None expected"))
             if name in state["_modules"]:
                 raise TypeError(_cannot_assign(value, "child module", name, "torch.nn.Module or None expected"))
-            self.register_buffer(name, value, value.persistent)
+            buffer: Any = value
+            self.register_buffer(name, buffer, buffer.persistent)
         else:
             self._set_plain(name, value)
 
@@ -270,7 +258,7 @@ class Module(Members, StateDict, Conversion, HookRegistration):
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        for table in _HOOK_TABLES:
+        for table in HOOK_TABLES:
             self.__dict__.setdefault(table, OrderedDict())
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
 

@@ -56,7 +56,7 @@ class RNNBase(Module):
         for layer in range(num_layers):
             layer_input = input_size if layer == 0 else width * directions
             for direction in range(directions):
-                shapes = {"weight_ih": (gates, layer_input), "weight_hh": (gates, width)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, layer_input), "weight_hh": (gates, width)}
                 if bias:
                     shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
                 if proj_size:

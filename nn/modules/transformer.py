@@ -345,17 +345,17 @@ def _activation(activation: Activation) -> Callable[[Tensor], Tensor]:
     raise RuntimeError(f"activation should be relu/gelu, not {activation}")
 
 
-def _length(x: Tensor, layers: ModuleList) -> int | None:
-    """How long the sequences are (None where the layers are not ours to ask)."""
+def _length(x: Tensor, layers: ModuleList) -> int:
+    """How long the sequences are."""
     attention = getattr(layers[0], "self_attn", None) if len(layers) else None
     if x.dim() == 2:
         return x.size(0)
     return x.size(1 if getattr(attention, "batch_first", False) else 0)
 
 
-def _is_causal(mask: Tensor | None, is_causal: bool | None, length: int | None) -> bool:
+def _is_causal(mask: Tensor | None, is_causal: bool | None, length: int) -> bool:
     """The hint, or where it is None whether the mask is the causal one."""
     if is_causal is not None or mask is None:
         return is_causal is True
     causal = Transformer.generate_square_subsequent_mask(length, device=mask.device, dtype=mask.dtype)
-    return mask.size() == causal.size() and bool((mask == causal).all())
+    return mask.size() == causal.size() and naiad.equal(mask, causal)

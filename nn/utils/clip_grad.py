@@ -35,7 +35,7 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scale gradients in place by max_norm / total_norm where that is below 1."""
     with naiad.no_grad():
-        factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        factor: Tensor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
         for grad in _gradients(parameters):
             grad.mul_(factor.to(grad.device))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import namedtuple
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import naiad
 from naiad.core.tensor import Tensor
@@ -21,7 +20,12 @@ __all__ = [
     "unpad_sequence",
 ]
 
-_Fields = namedtuple("PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])
+
+class _Fields(NamedTuple):
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor | None
+    unsorted_indices: Tensor | None
 
 
 class PackedSequence(_Fields):
@@ -114,11 +118,9 @@ def pack_padded_sequence(
 
     Unless ``enforce_sorted`` is False the lengths must fall.
     """
-    if isinstance(lengths, Tensor):
-        if lengths.device.type != "cpu":
-            raise RuntimeError(f"'lengths' argument should be a 1D CPU int64 tensor, but got one on {lengths.device}")
-        lengths = lengths.tolist()
-    lengths = [int(length) for length in lengths]
+    if isinstance(lengths, Tensor) and lengths.device.type != "cpu":
+        raise RuntimeError(f"'lengths' argument should be a 1D CPU int64 tensor, but got one on {lengths.device}")
+    lengths = [int(n) for n in (lengths.tolist() if isinstance(lengths, Tensor) else lengths)]
     batch = input.size(0 if batch_first else 1)
     order = None
     if not enforce_sorted:
@@ -235,7 +237,7 @@ def pad_sequence(
 def unpad_sequence(padded_sequences: Tensor, lengths: Tensor, batch_first: bool = False) -> list[Tensor]:
     """The sequences (T_i, ...) that a padded batch was made of."""
     by_sequence = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
-    return [sequence[: int(length)] for sequence, length in zip(by_sequence, lengths, strict=False)]
+    return [by_sequence[i, : int(length)] for i, length in enumerate(lengths.tolist())]
 
 
 def pack_sequence(sequences: list[Tensor], enforce_sorted: bool = True) -> PackedSequence:
