@@ -169,6 +169,7 @@ def retain_grad(self: Tensor) -> None:
 
 
 def _retains_grad(self: Tensor) -> bool:
+    """Whether backward leaves the gradient of this tensor, which is no leaf, in its `.grad`."""
     return self._node is not None and self._node.retained is not None and self._node.retained() is self
 
 

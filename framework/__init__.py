@@ -8,11 +8,22 @@ if __name__ != "naiad":
     raise ImportError(f"this package is naiad, not {__name__}: install it with `pip install -e .` and `import naiad`")
 
 from importlib import import_module as _import_module
+from math import e, inf, nan, pi
 from typing import Any as _Any
 
 from naiad.core import dtype as _dtype
 from naiad.core.device import device
 from naiad.core.dtype import dtype, finfo, iinfo, promote_types
+from naiad.core.layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
+from naiad.core.printing import get_printoptions, set_printoptions
 from naiad.core.random import (
     Generator,
     default_generator,
@@ -53,9 +64,6 @@ globals().update(_dtype.ALIASES)
 globals().update(_PUBLIC["naiad"])
 install_methods(_PUBLIC["Tensor"])
 
-strided = "naiad.strided"  # the one layout there is, as `layout=` of creation functions
-contiguous_format, preserve_format = "contiguous_format", "preserve_format"
-inf, nan, pi, e = float("inf"), float("nan"), 3.141592653589793, 2.718281828459045
 newaxis = None
 
 

@@ -42,12 +42,14 @@ RULES: dict[str, Callable] = {
     "neg": lambda m, g, out, a: (-g,),
     "conj": lambda m, g, out, a: (m.conj(g),),
     "real": lambda m, g, out, a: (m.real(g),),
+    "imag": lambda m, g, out, a: (g * 1j,),
     "abs": lambda m, g, out, a: (g * m.sgn(a),),
     "where": lambda m, g, out, c, a, b: (None, m.where(c, g, 0.0), m.where(c, 0.0, g)),
     "maximum": lambda m, g, out, a, b: (_share(m, a > b, a == b, g, b), _share(m, b > a, a == b, g, a)),
     "minimum": lambda m, g, out, a, b: (_share(m, a < b, a == b, g, b), _share(m, b < a, a == b, g, a)),
     "pow": lambda m, g, out, a, b: (_pow_base(m, g, a, b), _pow_exponent(m, g, out, a, b)),
     "fmod": lambda m, g, out, a, b: (g, -g * m.trunc_div(a, b)),
+    "remainder": lambda m, g, out, a, b: (g, -g * m.floor_div(a, b)),
     "atan2": lambda m, g, out, a, b: (g * b / (a * a + b * b), -g * a / (a * a + b * b)),
     "hypot": lambda m, g, out, a, b: (g * a / out, g * b / out),
     "copysign": lambda m, g, out, a, b: (g * m.where(a == 0, 0.0, out / a), None),
@@ -81,7 +83,7 @@ RULES: dict[str, Callable] = {
     # Piecewise constant: no gradient flows.
     **{
         op: lambda m, g, out, *args: (None,) * len(args)
-        for op in ("floor", "ceil", "trunc", "rint", "sgn", "trunc_div")
+        for op in ("floor", "ceil", "trunc", "rint", "sgn", "trunc_div", "floor_div")
     },
 }
 _NO_GRADIENT = frozenset(

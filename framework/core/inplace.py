@@ -19,7 +19,7 @@ from naiad.core.primitive import Primitive
 from naiad.core.quiet import quietly
 from naiad.core.state import State, current, replace
 from naiad.core.tensor import Tensor, wrap
-from naiad.core.views import alias, refresh_views
+from naiad.core.views import UNRECORDED, alias, refresh_views
 
 _KIND_NAMES = ("a bool", "an integer", "a floating-point", "a complex")
 
@@ -57,6 +57,12 @@ class InPlace(Op):
 
 def check_writable(name: str, x: Tensor) -> None:
     """Raise RuntimeError for a write that autograd cannot follow: into a leaf that requires grad, or a view of one."""
+    if x._base is UNRECORDED:
+        raise RuntimeError(
+            f"{name}: a view was created in no_grad mode and is being modified inplace with grad mode enabled. Given "
+            "that this use case is ambiguous and error-prone, it is forbidden. Make the view outside of no_grad(), or "
+            "write into it under no_grad()"
+        )
     if x._base is not None:
         base = x._base.base
         if base._needs_grad and base._node is None:

@@ -28,7 +28,7 @@ from naiad.core.quiet import quiet, quietly
 from naiad.core.state import State, current
 from naiad.core.strided import DeviceArray
 from naiad.core.tensor import Tensor, wrap
-from naiad.core.views import link_view
+from naiad.core.views import UNRECORDED, link_view
 
 ndarray = np.ndarray
 _HALF_TYPES = frozenset(d.np for d in HALVES)
@@ -185,6 +185,8 @@ class View(Primitive):
             link_view(x, out, self, attrs)
             if x._needs_grad:
                 record(self, xs, 1, out, attrs)
+        elif x._needs_grad or x._base is not None:
+            out._base = UNRECORDED
         return out
 
 

@@ -178,6 +178,8 @@ class UntypedStorage:
 
     def clone(self) -> UntypedStorage:
         """A copy on the same device."""
+        if self._memory is None:
+            return UntypedStorage(None, self.device, self._nbytes)
         return UntypedStorage(self.bytes_on_host().copy()).to(self.device)
 
     def tolist(self) -> list[int]:
@@ -191,7 +193,8 @@ class UntypedStorage:
         return int(self.bytes_on_host()[index])
 
     def __reduce__(self) -> tuple:
-        return _from_bytes, (self.bytes_on_host().copy(), str(self.device))
+        data = None if self._memory is None else self.bytes_on_host().copy()
+        return _from_bytes, (data, str(self.device), self._nbytes)
 
     def __repr__(self) -> str:
         return f"naiad.UntypedStorage(device={self.device}, size={self._nbytes})"
@@ -285,5 +288,5 @@ def _extent(memory: Any) -> int:
     return memory.itemsize + sum((n - 1) * step for n, step in zip(memory.shape, memory.strides, strict=True))
 
 
-def _from_bytes(data: np.ndarray, location: str) -> UntypedStorage:
-    return UntypedStorage(data).to(location)
+def _from_bytes(data: np.ndarray | None, location: str, nbytes: int) -> UntypedStorage:
+    return UntypedStorage(None, location, nbytes) if data is None else UntypedStorage(data).to(location)

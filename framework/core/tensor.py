@@ -232,6 +232,14 @@ class Tensor(Methods):
         self._array, self._dtype, self._device = value._array, value._dtype, value._device
         self._version = [0, None]
 
+    @property
+    def _base_tensor(self) -> Tensor | None:
+        """The tensor that this one is a view of."""
+        return None if self._base is None else self._base.base
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
     def detach(self) -> Tensor:
         """The same memory without history: writes through one are seen by the other."""
         out = wrap(self._array, self._dtype, self._device)

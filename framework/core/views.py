@@ -28,9 +28,22 @@ class ViewOf(NamedTuple):
         return tensor
 
 
+class _Unrecorded:
+    """What a view made under no_grad has for a base: nobody knows its history."""
+
+    base = None
+    chain = ()
+
+
+UNRECORDED: Any = _Unrecorded()
+
+
 def link_view(x: Tensor, out: Tensor, op: Op, attrs: dict) -> None:
     """Note that `out` is a view of `x`."""
     above = x._base
+    if above is UNRECORDED:
+        out._base = above
+        return
     step = ((op, attrs),)
     out._base = ViewOf(x, step) if above is None else ViewOf(above.base, above.chain + step)
     cell = x._version
