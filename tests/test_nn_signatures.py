@@ -74,3 +74,23 @@ def test_dotted_paths():
     }
     for path, name in paths.items():
         assert getattr(getattr(nn.modules, path), name) is getattr(nn, name)
+
+
+def test_names_that_other_peoples_code_imports():
+    names = {
+        "batchnorm": ["_BatchNorm", "_NormBase"],
+        "conv": ["_ConvNd", "_ConvTransposeNd"],
+        "dropout": ["_DropoutNd"],
+        "instancenorm": ["_InstanceNorm"],
+        "loss": ["_Loss", "_WeightedLoss"],
+        "module": ["_addindent", "_IncompatibleKeys"],
+        "pooling": ["_MaxPoolNd", "_AvgPoolNd"],
+        "utils": ["_ntuple", "_pair", "_quadruple", "_single", "_triple"],
+    }
+    for path, wanted in names.items():
+        for name in wanted:
+            assert hasattr(getattr(torch.nn.modules, path), name)
+            assert hasattr(getattr(nn.modules, path), name), f"nn.modules.{path}.{name}"
+    assert nn.modules.utils._pair(3) == (3, 3)
+    assert nn.modules.utils._pair([1, 2]) == (1, 2)
+    assert issubclass(nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm)

@@ -1,5 +1,6 @@
 """Every module, as naiad.nn has them."""
 
+from naiad.nn.modules import utils  # noqa: F401 - reached as an attribute
 from naiad.nn.modules.activation import *  # noqa: F403
 from naiad.nn.modules.batchnorm import *  # noqa: F403
 from naiad.nn.modules.channelshuffle import *  # noqa: F403

@@ -144,7 +144,7 @@ class Conv3d(_Conv):
         return F.conv3d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class _ConvTranspose(_ConvNd):
+class _ConvTransposeNd(_ConvNd):
     transposed = True
 
     def __init__(
@@ -198,7 +198,7 @@ class _ConvTranspose(_ConvNd):
         return tuple(extra)
 
 
-class ConvTranspose1d(_ConvTranspose):
+class ConvTranspose1d(_ConvTransposeNd):
     """The gradient of Conv1d with respect to its input: (N, C_in, L) to (N, C_out, L_out)."""
 
     _dims = 1
@@ -210,7 +210,7 @@ class ConvTranspose1d(_ConvTranspose):
         )
 
 
-class ConvTranspose2d(_ConvTranspose):
+class ConvTranspose2d(_ConvTransposeNd):
     """The gradient of Conv2d with respect to its input: (N, C_in, H, W) to (N, C_out, H_out, W_out)."""
 
     _dims = 2
@@ -222,7 +222,7 @@ class ConvTranspose2d(_ConvTranspose):
         )
 
 
-class ConvTranspose3d(_ConvTranspose):
+class ConvTranspose3d(_ConvTransposeNd):
     """The gradient of Conv3d with respect to its input."""
 
     _dims = 3

@@ -11,11 +11,11 @@ from naiad.core.tensor import Tensor
 from naiad.nn.modules._convert import Conversion
 from naiad.nn.modules._hooks import BackwardHooks, HookRegistration
 from naiad.nn.modules._members import Members
-from naiad.nn.modules._state_dict import StateDict
+from naiad.nn.modules._state_dict import StateDict, _IncompatibleKeys
 from naiad.nn.modules._tables import HOOK_TABLES
 from naiad.nn.parameter import Buffer, Parameter
 
-__all__ = ["Module"]
+__all__ = ["Module", "_IncompatibleKeys"]
 
 Self = TypeVar("Self", bound="Module")
 

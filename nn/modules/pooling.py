@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class _MaxPool(Module):
+class _MaxPoolNd(Module):
     """The maximum of each window; ``return_indices`` adds where it was. ``stride`` is the window where not given."""
 
     def __init__(
@@ -64,28 +64,28 @@ class _MaxPool(Module):
         )
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(_MaxPoolNd):
     """(N, C, L) to (N, C, L_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.max_pool1d(input, **self._arguments())
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(_MaxPoolNd):
     """(N, C, H, W) to (N, C, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.max_pool2d(input, **self._arguments())
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(_MaxPoolNd):
     """(N, C, D, H, W) to (N, C, D_out, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.max_pool3d(input, **self._arguments())
 
 
-class _MaxUnpool(Module):
+class _MaxUnpoolNd(Module):
     _dims: int
 
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
@@ -98,7 +98,7 @@ class _MaxUnpool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxUnpool1d(_MaxUnpool):
+class MaxUnpool1d(_MaxUnpoolNd):
     """Maxima back where MaxPool1d found them, zeros elsewhere."""
 
     _dims = 1
@@ -107,7 +107,7 @@ class MaxUnpool1d(_MaxUnpool):
         return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
-class MaxUnpool2d(_MaxUnpool):
+class MaxUnpool2d(_MaxUnpoolNd):
     """Maxima back where MaxPool2d found them, zeros elsewhere."""
 
     _dims = 2
@@ -116,7 +116,7 @@ class MaxUnpool2d(_MaxUnpool):
         return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
-class MaxUnpool3d(_MaxUnpool):
+class MaxUnpool3d(_MaxUnpoolNd):
     """Maxima back where MaxPool3d found them, zeros elsewhere."""
 
     _dims = 3
@@ -125,12 +125,12 @@ class MaxUnpool3d(_MaxUnpool):
         return F.max_unpool3d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
-class _AvgPool(Module):
+class _AvgPoolNd(Module):
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool1d(_AvgPool):
+class AvgPool1d(_AvgPoolNd):
     """The mean of each window: (N, C, L) to (N, C, L_out)."""
 
     def __init__(
@@ -152,7 +152,7 @@ class AvgPool1d(_AvgPool):
         return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
-class _AvgPoolNd(_AvgPool):
+class _AvgPoolSized(_AvgPoolNd):
     def __init__(
         self,
         kernel_size: Sizes,
@@ -175,21 +175,21 @@ class _AvgPoolNd(_AvgPool):
         return (self.kernel_size, self.stride, self.padding, *counting)
 
 
-class AvgPool2d(_AvgPoolNd):
+class AvgPool2d(_AvgPoolSized):
     """The mean of each window: (N, C, H, W) to (N, C, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool2d(input, *self._arguments())
 
 
-class AvgPool3d(_AvgPoolNd):
+class AvgPool3d(_AvgPoolSized):
     """The mean of each window: (N, C, D, H, W) to (N, C, D_out, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool3d(input, *self._arguments())
 
 
-class _LPPool(Module):
+class _LPPoolNd(Module):
     """The p-norm of each window."""
 
     def __init__(
@@ -208,28 +208,28 @@ class _LPPool(Module):
         )
 
 
-class LPPool1d(_LPPool):
+class LPPool1d(_LPPoolNd):
     """The p-norm of each window: (N, C, L) to (N, C, L_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool1d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
-class LPPool2d(_LPPool):
+class LPPool2d(_LPPoolNd):
     """The p-norm of each window: (N, C, H, W) to (N, C, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
-class LPPool3d(_LPPool):
+class LPPool3d(_LPPoolNd):
     """The p-norm of each window: (N, C, D, H, W) to (N, C, D_out, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
-class _AdaptiveAvgPool(Module):
+class _AdaptiveAvgPoolNd(Module):
     """The mean of as many windows as ``output_size`` says; None keeps a dimension."""
 
     def __init__(self, output_size: Any) -> None:
@@ -240,28 +240,28 @@ class _AdaptiveAvgPool(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """(N, C, L) to (N, C, L_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool1d(input, self.output_size)
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """(N, C, H, W) to (N, C, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """(N, C, D, H, W) to (N, C, D_out, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool3d(input, self.output_size)
 
 
-class _AdaptiveMaxPool(Module):
+class _AdaptiveMaxPoolNd(Module):
     """The maximum of as many windows as ``output_size`` says; None keeps a dimension."""
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
@@ -273,21 +273,21 @@ class _AdaptiveMaxPool(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """(N, C, L) to (N, C, L_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """(N, C, H, W) to (N, C, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """(N, C, D, H, W) to (N, C, D_out, H_out, W_out)."""
 
     def forward(self, input: Tensor) -> Tensor:
