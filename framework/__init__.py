@@ -11,6 +11,7 @@ from importlib import import_module as _import_module
 from math import e, inf, nan, pi
 from typing import Any as _Any
 
+from naiad.core import copying as _copying
 from naiad.core import dtype as _dtype
 from naiad.core.device import device
 from naiad.core.dtype import dtype, finfo, iinfo, promote_types
@@ -63,6 +64,7 @@ globals().update({_d.name: _d for _d in _dtype.ALL})
 globals().update(_dtype.ALIASES)
 globals().update(_PUBLIC["naiad"])
 install_methods(_PUBLIC["Tensor"])
+install_methods(_copying.METHODS)
 
 newaxis = None
 

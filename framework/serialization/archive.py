@@ -88,12 +88,17 @@ class Archive:
 
     def _fill(self, data: np.ndarray, name: str) -> None:
         view = memoryview(data)
+        into = getattr(self._file, "readinto", None)
         while len(view):
-            chunk = self._file.read(min(len(view), 1 << 24))
-            if not chunk:
+            if into is not None:
+                count = into(view[: 1 << 26])
+            else:
+                chunk = self._file.read(min(len(view), 1 << 24))
+                count = len(chunk)
+                view[:count] = chunk
+            if not count:
                 raise self.error(f"record {name!r} ends {len(view)} bytes early: the file is incomplete")
-            view[: len(chunk)] = chunk
-            view = view[len(chunk) :]
+            view = view[count:]
 
     def _checked(self, entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         found: dict[str, zipfile.ZipInfo] = {}

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 ALIGNMENT = 64
-_LIMIT = 0xFFFFFFFF  # a size or offset from here on needs the 64-bit fields
+_ELSEWHERE = 0xFFFFFFFF  # in a 32-bit field: the value is in the 64-bit field
+_LIMIT = _ELSEWHERE  # sizes and offsets from here on need 64 bits
 _UTF8 = 0x800
 _DESCRIPTOR = 0x8
 _CHUNK = 1 << 26  # the kernel takes less than 2 GiB per write
@@ -39,7 +40,7 @@ class ArchiveWriter:
         fixed = 30 + len(path) + len(extra) + 4
         padding = -(start + fixed) % ALIGNMENT
         extra += b"FB" + struct.pack("<H", padding) + b"Z" * padding
-        told = _LIMIT if wide else 0
+        told = _ELSEWHERE if wide else 0
         self._put(
             struct.pack(
                 "<IHHHHHIIIHH", 0x04034B50, 45 if wide else 0, flags, 0, 0, 0, 0, told, told, len(path), len(extra)
@@ -63,8 +64,8 @@ class ArchiveWriter:
             end = self._position
             self._put(struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, size, start))
             self._put(struct.pack("<IIQI", 0x07064B50, 0, end, 1))
-        count, size, start = min(count, 0xFFFF), min(size, _LIMIT), min(start, _LIMIT)
-        self._put(struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, size, start, 0))
+        count = min(count, 0xFFFF)
+        self._put(struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, _narrow(size), _narrow(start), 0))
 
     def _put(self, data: Any) -> None:
         view = memoryview(data)
@@ -77,7 +78,12 @@ class ArchiveWriter:
 def _directory_entry(path: bytes, flags: int, crc: int, size: int, start: int) -> bytes:
     wide = [value for value in (size, size, start) if value >= _LIMIT]
     extra = struct.pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
-    told, at = min(size, _LIMIT), min(start, _LIMIT)
     version = 45 if wide else 0
-    fields = (version, version, flags, 0, 0, 0, crc, told, told, len(path), len(extra), 0, 0, 0, 0, at)
+    sizes = (_narrow(size), _narrow(size), len(path), len(extra))
+    fields = (version, version, flags, 0, 0, 0, crc, *sizes, 0, 0, 0, 0, _narrow(start))
     return struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, *fields) + path + extra
+
+
+def _narrow(value: int) -> int:
+    """What a 32-bit field says of a value."""
+    return value if value < _LIMIT else _ELSEWHERE

@@ -7,6 +7,7 @@ import mmap as mapping
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -89,6 +90,8 @@ def load(
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
     if mmap and not isinstance(f, str | os.PathLike):
         raise ValueError("f must be a file path in order to use the mmap argument")
+    if weights_only and pickle_load_args:
+        warnings.warn("pickle_load_args only works if `weights_only=False`.", stacklevel=2)
     restore = restorer(map_location)
     with _opened(f) as (file, source):
         archive = Archive(file, source)
@@ -230,10 +233,15 @@ def _trusting(unpickler: type, storages: _Storages) -> type:
 
     class TrustingUnpickler(unpickler):  # type: ignore[misc, valid-type]
         def find_class(self, module: str, name: str) -> Any:
+            if module.partition(".")[0] != "torch":
+                return super().find_class(module, name)
             known = known_names().get(f"{module}.{name}")
-            if known is not None and module.partition(".")[0] == "torch":
-                return known.value
-            return super().find_class(module, name)
+            refuse(
+                known is None,
+                f"the file holds an object of PyTorch's own class {module}.{name}; in PyTorch, save the state_dict() "
+                "of modules and optimizers instead of the objects",
+            )
+            return known.value
 
         def persistent_load(self, pid: Any) -> Any:
             refuse(type(pid) is not tuple or not pid or pid[0] != "storage", "unknown persistent id")

@@ -7,9 +7,10 @@ import pickle
 from collections import OrderedDict
 from typing import Any
 
+from naiad.core.copying import located
 from naiad.core.device import device
 from naiad.core.dtype import dtype, uint8
-from naiad.core.storage import TypedStorage, UntypedStorage, storage_of, storage_offset, stride
+from naiad.core.storage import TypedStorage, UntypedStorage, stride
 from naiad.core.tensor import Tensor
 from naiad.serialization import names
 from naiad.serialization.names import GlobalName, class_names
@@ -82,11 +83,7 @@ class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]
         array, size = tensor._array, tuple(tensor.shape)
         if tensor.device.type == "meta":
             return names.META_TENSOR, (tensor.dtype, size, stride(array), tensor.requires_grad)
-        storage, offset = storage_of(array, tensor.device), storage_offset(array)
-        if storage.device.type == "cpu" and offset * array.itemsize != storage_distance(array, storage):
-            # The elements do not lie a whole number of elements into their memory: a field of a structured array.
-            array = array.copy()
-            storage, offset = storage_of(array), 0
+        array, storage, offset = located(tensor)
         typed = TypedStorage(storage, tensor.dtype)
         return names.TENSOR_V2, (typed, offset, size, stride(array), tensor.requires_grad, OrderedDict())
 
@@ -108,25 +105,13 @@ class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]
     def _save_dtype(self, kind: dtype) -> None:
         self._save_name(names.DTYPES[kind])
 
-    def _save_type(self, kind: type) -> None:
-        if kind in class_names():
-            self._save_name(class_names()[kind])
-        else:
-            pickle._Pickler.save_type(self, kind)  # type: ignore[attr-defined]
-
     dispatch = {
         **pickle._Pickler.dispatch,  # type: ignore[attr-defined]
         GlobalName: _save_name,
         dtype: _save_dtype,
-        type: _save_type,
     }
 
 
 def attributes(tensor: Tensor) -> dict[str, Any]:
     """The attributes that somebody has set on this very tensor."""
     return dict(getattr(tensor, "__dict__", None) or {})
-
-
-def storage_distance(array: Any, storage: UntypedStorage) -> int:
-    """Bytes from the start of the storage to the first element."""
-    return array.__array_interface__["data"][0] - storage.data_ptr() if array.size else 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.copying import retype
 from naiad.core.device import device
 from naiad.core.dtype import dtype
 from naiad.core.storage import TypedStorage, UntypedStorage
@@ -104,7 +105,7 @@ def from_type_v2(function: Any, kind: Any, arguments: Any, state: Any) -> Tensor
             not (isinstance(kind, type) and issubclass(kind, Tensor)),
             f"_rebuild_from_type_v2: {_kind(kind)} is not a class of tensors",
         )
-        tensor = tensor.as_subclass(kind)
+        tensor = retype(tensor, kind, tensor.requires_grad)
     return set_attributes(tensor, state)
 
 
