@@ -45,7 +45,7 @@ def mul(m: Any, input: Any, other: Any) -> Any:
     return input * other
 
 
-@elementwise(namespaces=(), promote="float", name="true_div")
+@elementwise(namespaces=(), promote="float", name="div")
 def true_div(m: Any, input: Any, other: Any) -> Any:
     """input / other, in floating point."""
     return m.div(input, other)
@@ -57,7 +57,7 @@ def neg(m: Any, input: Any) -> Any:
     return -input
 
 
-@elementwise(namespaces=(), name="where_op", flags=("condition",))
+@elementwise(namespaces=(), name="where", flags=("condition",))
 def where_op(m: Any, condition: Any, input: Any, other: Any) -> Any:
     """`input` where `condition` holds, else `other`."""
     return m.where(condition, input, other)
