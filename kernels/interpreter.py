@@ -29,7 +29,7 @@ import triton.language as tl
 from triton.runtime import interpreter as ti
 
 from naiad.kernels import interpreter_libdevice
-from naiad.kernels.launch import TRITON_TYPE, Scalar
+from naiad.kernels.launch import Scalar
 
 _lock = threading.RLock()  # the interpreter keeps its grid position in a global
 _buffers: list[tuple[int, int]] = []  # first address and past-the-end address of what this launch may touch
@@ -84,8 +84,6 @@ def _argument(arg: Any) -> Any:
 
 
 def _tl_dtype(name: str) -> Any:
-    if name not in TRITON_TYPE:
-        raise TypeError(f"kernels know no dtype {name}")
     return getattr(tl, "int1" if name == "bool" else name)
 
 

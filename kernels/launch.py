@@ -38,8 +38,13 @@ def launch(
 
     `args` are the kernel's run-time parameters in order: device arrays (their address is passed), ints, or `Scalar`s;
     `constexprs` are its compile-time parameters. A grid with a 0 in it launches nothing.
-    Raises RuntimeError where the device cannot launch.
+    Raises RuntimeError where the device cannot launch, NotImplementedError for dtypes that kernels do not know.
     """
+    for arg in args:
+        if hasattr(arg, "buffer") and arg.dtype.name not in TRITON_TYPE:
+            raise NotImplementedError(
+                f"{kernel.__name__}: {arg.dtype.name} is not supported on cuda: compute it on the cpu"
+            )
     grid = tuple(grid) + (1,) * (3 - len(grid))
     if 0 in grid:
         return

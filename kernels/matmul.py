@@ -72,10 +72,12 @@ def matmul(out: Any, a: Any, b: Any) -> None:
         fill(out, value=0)
         return
     out, a, b = _matrices(out, a, b)
-    batch, strides = _batches(out, a, b)
-    if batch is None:
-        a, b = contiguous(a), contiguous(b)
-        batch, strides = _batches(*(_flat_batch(x) for x in (out, a, b)))
+    found = _batches(out, a, b)
+    if found is None:
+        out, a, b = _flat_batch(out), _flat_batch(contiguous(a)), _flat_batch(contiguous(b))
+        found = _batches(out, a, b)
+        assert found is not None
+    batch, strides = found
     (m, k), n = a.shape[-2:], b.shape[-1]
     tile, warps, stages = _tile(m, n, k, a.dtype.name)
     wide = needs_int64((prod(out.shape),), [(1,)]) or any(needs_int64(x.shape, [x.strides]) for x in (a, b))
@@ -123,8 +125,8 @@ def _join(x: Any, d: int) -> Any:
     return x.view(shape, x.strides[:d] + x.strides[d + 1 :])
 
 
-def _batches(out: Any, a: Any, b: Any) -> tuple[tuple[int, int] | None, list[int]]:
-    """The batch as two dimensions, or None if it takes more, and each array's (outer, inner, row, column) strides."""
+def _batches(out: Any, a: Any, b: Any) -> tuple[tuple[int, int], list[int]] | None:
+    """The batch as two dimensions, and each array's (outer, inner, row, column) strides; None if it takes more."""
     sizes: list[int] = []
     steps: list[list[int]] = [[], [], []]
     arrays = (out, a, b)
@@ -141,7 +143,7 @@ def _batches(out: Any, a: Any, b: Any) -> tuple[tuple[int, int] | None, list[int
             for s, x in zip(steps, arrays, strict=True):
                 s.append(x.strides[d])
     if len(sizes) > 2:
-        return None, []
+        return None
     lead = 2 - len(sizes)
     strides = [v for s, x in zip(steps, arrays, strict=True) for v in (*(0,) * lead, *s, *x.strides[-2:])]
     outer, inner = (1,) * lead + tuple(sizes)

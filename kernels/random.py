@@ -36,14 +36,13 @@ def _uniform(out_ptr, seed, offset, low, high, numel, BITS: tl.constexpr, BLOCK:
         first = (((a.to(tl.uint64) << 32) | b.to(tl.uint64)) >> 11).to(tl.float64)
         second = (((c.to(tl.uint64) << 32) | d.to(tl.uint64)) >> 11).to(tl.float64)
         bits = tl.interleave(first, second)
-        values: tl.constexpr = 2 * BLOCK
         u = bits * 1.1102230246251565e-16
     else:
         bits = tl.interleave(tl.interleave(a, c), tl.interleave(b, d)) >> (32 - BITS)
-        values: tl.constexpr = 4 * BLOCK
         u = bits.to(tl.float32) * (1.0 / (1 << BITS))
     u = low + (high - low) * u
-    i = tl.program_id(0).to(tl.int64) * values + tl.arange(0, values)
+    VALUES: tl.constexpr = (2 if BITS == 53 else 4) * BLOCK
+    i = tl.program_id(0).to(tl.int64) * VALUES + tl.arange(0, VALUES)
     tl.store(out_ptr + i, u.to(out_ptr.dtype.element_ty), mask=i < numel)
 
 

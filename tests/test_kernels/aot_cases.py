@@ -60,6 +60,7 @@ def silu(m, x):
     return x * m.sigmoid(x)
 
 
+HUGE = (65536, 65536)  # more elements than an int32 counts
 ROWS, LONG, MANY = (8192, 4096), (64, 50_000), (4096, 8192)
 SQUARE = (4096, 4096)
 BF16, I64 = "bfloat16", "int64"
@@ -95,6 +96,11 @@ CASES: dict[str, Callable[[], None]] = {
         f"matmul {dtype}": lambda dtype=dtype: matmul.matmul(*[array(SQUARE, dtype)] * 3)
         for dtype in (BF16, "float16", "float32", "float64", "int32")
     },
+    "copy huge": lambda: copy.copy(array(HUGE), array(HUGE, strides=(1, 65536))),
+    "sum huge": lambda: reduce.sum(array((65536,)), array(HUGE), dim=(1,)),
+    "softmax huge": lambda: softmax.softmax(array(HUGE, BF16), array(HUGE, BF16), dim=0),
+    "index_select huge": lambda: indexing.index_select(array(SQUARE), array(HUGE), array((256,), I64), dim=0),
+    "matmul huge": lambda: matmul.matmul(*[array(HUGE, BF16)] * 3),
     "matmul bfloat16 transposed": lambda: matmul.matmul(*[array(SQUARE, BF16)] * 2, array(SQUARE, BF16, (1, 4096))),
 }
 # Long to compile, and the same for every architecture.

@@ -95,3 +95,9 @@ def test_nan_and_infinity_go_through(arrays):
     a = np.array([[1.0, np.inf], [np.nan, 1], [1, 1]])
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(product(arrays, a, np.eye(2)), a @ np.eye(2))
+
+
+def test_wide_offsets_change_nothing(arrays, monkeypatch):
+    monkeypatch.setattr(matmul, "needs_int64", lambda *args: True)
+    a, b = normal(arrays, (2, 33, 20), "float64", 0), normal(arrays, (2, 20, 17), "float64", 1)
+    np.testing.assert_allclose(product(arrays, a, b), a @ b, rtol=1e-12, atol=1e-13)
