@@ -19,6 +19,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Simulate the cuda device unless the run is for a real one (``-m gpu``) or the caller chose."""
     if not _on_real_gpu(config) and importlib.util.find_spec("triton") is not None:
         os.environ.setdefault("NAIAD_CUDA", "interpret")
+        if os.environ["NAIAD_CUDA"] == "interpret":
+            os.environ["TRITON_INTERPRET"] = "1"  # triton reads it once, when it is first imported
     if "PYTEST_XDIST_WORKER" in os.environ:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(variable, "1")  # the workers share the cores already

@@ -14,7 +14,7 @@ from naiad.core.dispatch import apply, gradient_mask
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import dtype
 from naiad.core.elementwise import Elementwise
-from naiad.core.op import Op, publish
+from naiad.core.op import OPS, Op, publish
 from naiad.core.primitive import Primitive
 from naiad.core.quiet import quietly
 from naiad.core.state import State, current, replace
@@ -197,7 +197,7 @@ def _check_overlap(name: str, x: Tensor) -> None:
 # ---------------------------------------------------------------- publishing
 def inplace_call(op: Op) -> Callable:
     """`name_` as a function."""
-    own = InPlace(op)
+    own = OPS.get(op.name + "_") or InPlace(op)
     attributes = op.attributes
 
     def call(input: Tensor, *others: Any, **named: Any) -> Tensor:
