@@ -1,17 +1,23 @@
-"""Reductions over dimensions."""
+"""Sums, means, products and extremes over dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod as product
 from typing import Any
 
 import numpy as np
 
+from naiad.core.device import CPU_DEVICE
+from naiad.core.dispatch import deliver
 from naiad.core.dtype import FLOAT, dtype, int64
+from naiad.core.dtype import bool as bool_
 from naiad.core.op import public
 from naiad.core.primitive import primitive
-from naiad.core.tensor import Tensor, normalize_dims
+from naiad.core.tensor import Tensor, normalize_dim, normalize_dims, wrap
+from naiad.ops.arithmetic import where_op
 from naiad.ops.convert import cast
+from naiad.ops.forms import into, numpy_names
 from naiad.ops.movement import expand_op, reshape_op
 
 Dims = tuple[int, ...]
@@ -24,7 +30,8 @@ def reduced_shape(shape: tuple[int, ...], dim: Dims, keepdim: bool) -> tuple[int
     return tuple(n for i, n in enumerate(shape) if i not in dim)
 
 
-def _same_dtype(input: Tensor, *, dim: Dims, keepdim: bool) -> tuple:
+def same_dtype(input: Tensor, *, dim: Dims, keepdim: bool) -> tuple:
+    """The rule of a reduction whose result has the operand's dtype."""
     return reduced_shape(input._array.shape, dim, keepdim), input._dtype
 
 
@@ -35,8 +42,24 @@ def spread(g: Tensor, shape: tuple[int, ...], dim: Dims, keepdim: bool) -> Tenso
     return expand_op(g, size=shape)
 
 
+def converted(input: Tensor, of: dtype | None) -> Tensor:
+    """The operand in the dtype that a call asks for."""
+    return input if of is None or of is input._dtype else cast(input, dtype=of)
+
+
+def need_float(name: str, input: Tensor, of: dtype | None = None) -> Tensor:
+    """The operand in `of`. Raises RuntimeError unless that is floating point or complex."""
+    input = converted(input, of)
+    if input._dtype.kind < FLOAT:
+        raise RuntimeError(
+            f"{name}: could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+            f"Got: {input.dtype}. Convert it with .float()"
+        )
+    return input
+
+
 @primitive(
-    rule=_same_dtype,
+    rule=same_dtype,
     kernel="reduce.sum",
     grad=(lambda g, input_shape, dim, keepdim: spread(g, input_shape, dim, keepdim),),
 )
@@ -48,18 +71,131 @@ def sum_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
 @public(
     "naiad",
     "Tensor",
-    samples=lambda s: [s.call(s(2, 3)), s.call(s(2, 3, 4), dim=(0, 2)), s.call(s(2, 3), 1, keepdim=True)],
+    samples=lambda s: [
+        s.call(s(2, 3)),
+        s.call(s(2, 3, 4), dim=(0, 2)),
+        s.call(s(2, 3), 1, keepdim=True),
+        s.call(s(2, 3), axis=0, keepdims=True),
+        s.call(s(0, 3), dim=0),
+        s.call(s.bools(3)),
+    ],
 )
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
-    """The sum of all elements, or over `dim`. bool and integers are summed in int64."""
+def sum(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: dtype | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The sum of all elements, or over `dim` (one or several). bool and integers are summed in int64."""
     if dtype is None and input._dtype.kind < FLOAT:
         dtype = int64
     if dtype is not None and dtype is not input._dtype:
         input = cast(input, dtype=dtype)
-    return sum_dims(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim)
+    if axis is not None:
+        dim = axis
+    result = sum_dims(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim if keepdims is None else keepdims)
+    return result if out is None else deliver(result, out)
 
 
-def _ties_share(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+def _count(shape: tuple[int, ...], dim: Dims) -> int:
+    return product(shape[d] for d in dim)
+
+
+@primitive(
+    rule=same_dtype,
+    kernel="reduce.mean",
+    grad=(lambda g, input_shape, dim, keepdim: spread(g / _count(input_shape, dim), input_shape, dim, keepdim),),
+)
+def mean_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
+    """The mean over dimensions; NaN of nothing."""
+    total = np.add.reduce(input, dim, input.dtype, keepdims=keepdim, out=...)
+    return np.true_divide(total, input.dtype.type(_count(input.shape, dim)), out=total)
+
+
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [s.call(s(2, 3)), s.call(s(2, 3, 4), dim=(0, -1)), s.call(s(2, 3), 1, keepdim=True)],
+)
+def mean(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: dtype | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The mean of all elements, or over `dim`. Raises RuntimeError for integers."""
+    if dtype is not None or input._dtype.kind < FLOAT:
+        input = need_float("mean()", input, dtype)
+    if axis is not None:
+        dim = axis
+    result = mean_dims(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim if keepdims is None else keepdims)
+    return result if out is None else deliver(result, out)
+
+
+# ---------------------------------------------------------------- products
+def _prod_grad(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    """g times the product of the others: out / input, unless there are zeros."""
+    shape = input._array.shape
+    if not bool((input == 0).any()):  # type: ignore[attr-defined]
+        return spread(g * out, shape, dim, keepdim) / input  # type: ignore[operator]
+    (d,) = dim if dim else (0,)
+    return spread(g, shape, dim, keepdim) * products_without_each(input, d) if shape else g  # type: ignore[operator]
+
+
+def products_without_each(input: Tensor, dim: int) -> Tensor:
+    """For each element along `dim` the product of all others there; takes n * n memory."""
+    own = wrap(np.eye(input._array.shape[dim], dtype=np.bool_), bool_, CPU_DEVICE).to(input._device)  # type: ignore[attr-defined]
+    rows = input.transpose(dim, -1).unsqueeze(-2)  # type: ignore[attr-defined]
+    others = where_op(own, 1, rows)
+    return prod_dims(others, dim=(others.ndim - 1,), keepdim=False).transpose(dim, -1)  # type: ignore[attr-defined]
+
+
+@primitive(rule=same_dtype, kernel="reduce.prod", grad=(_prod_grad,))
+def prod_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
+    """The product over one dimension, in the operand's dtype."""
+    return np.multiply.reduce(input, dim, input.dtype, keepdims=keepdim)
+
+
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [
+        s.call(s(2, 3)),
+        s.call(s(2, 3), 1),
+        s.call(s(2, 3), 0, keepdim=True),
+        s.call(s.ints(3)),
+        s.call(s.fixed([[1.0, 0.0, 3.0], [2.0, 5.0, 4.0], [0.0, 0.0, 2.0]], differentiable=True), 1),
+        s.call(s()),
+    ],
+)
+@numpy_names
+def prod(
+    input: Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: dtype | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The product of all elements, or over one dimension. bool and integers are multiplied in int64."""
+    input = converted(input, int64 if dtype is None and input._dtype.kind < FLOAT else dtype)
+    if dim is None:
+        input = input.reshape(-1)  # type: ignore[attr-defined]
+        return into(prod_dims(input, dim=(0,), keepdim=False), out)
+    dims = (normalize_dim(dim, input.ndim),) if input.ndim else normalize_dims(dim, 0)
+    return into(prod_dims(input, dim=dims, keepdim=keepdim), out)
+
+
+# ---------------------------------------------------------------- extremes
+def ties_share(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The gradient of a maximum or minimum: equal extremes share it evenly."""
     chosen = (input == spread(out, input._array.shape, dim, keepdim)).to(g._dtype)  # type: ignore[attr-defined]
     share = chosen / sum_dims(chosen, dim=dim, keepdim=True)
@@ -67,21 +203,25 @@ def _ties_share(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool)
 
 
 def _extreme(name: str, reduce: Callable) -> Callable:
-    @primitive(name=name, rule=_same_dtype, kernel=f"reduce.{name}", grad=(_ties_share,), widen=False)
+    @primitive(name=name, rule=same_dtype, kernel=f"reduce.{name}", grad=(ties_share,), widen=False)
     def extreme(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
         for d in dim:
             if not input.shape[d]:
                 raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+        if input.dtype.kind == "c":
+            raise RuntimeError(f"{name}(): complex numbers have no order")
         return reduce(input, dim, keepdims=keepdim)
 
     @public(
         "naiad", "Tensor", name=name, samples=lambda s: [s.call(s(2, 3)), s.call(s(3, 4, 2), dim=(0, 2), keepdim=True)]
     )
-    def call(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-        return extreme(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim)
+    @numpy_names
+    def call(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+        return into(extreme(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim), out)
 
     call.__doc__ = f"The {'largest' if name == 'amax' else 'smallest'} element over `dim`; ties share the gradient."
     call.__name__ = name
+    call.dims = extreme  # type: ignore[attr-defined]
     return call
 
 
