@@ -53,6 +53,14 @@ def tensor(size="(4,)", stride="(1,)", offset=0, numel=8, kind="FloatStorage", k
     return head + storage + b"tQ" + number(offset) + sizes + strides + grad + tail + b"tR."
 
 
+def attributes(name, value):
+    """A pickle of a tensor with one attribute of its own."""
+    plain = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    head = b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(" + plain + b"ctorch\nTensor\n"
+    arguments = tensor()[2 + len(plain) : -2]
+    return head + arguments + b"}" + text(name) + value + b"stR."
+
+
 DATA = [("data/0", bytes(32))]
 NESTED_KEY = b"\x80\x02)" + b"\x85" * 150 + b"q\x00}h\x00Ns."
 HASH_BOMB = b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00Ns."
@@ -124,6 +132,8 @@ LIES = {
     ),
     "odd metadata": (tensor(tail=b"N}" + text("conj") + b"K\x05s"), "can only say"),
     "a huge conjugate": (tensor("(10**12,)", "(0,)", tail=b"N}" + text("conj") + b"\x88s"), "overlapping"),
+    "a hidden method of a tensor": (attributes("numel", b"K\x01"), "not a name that a file may set"),
+    "another class for a tensor": (attributes("__class__", b"N"), "not a name that a file may set"),
     "a huge bytearray": (b"\x80\x02c__builtin__\nbytearray\n" + number(10**12) + b"\x85R.", "expected bytes"),
     "another codec": (b"\x80\x02c_codecs\nencode\n" + text("x") + text("zip") + b"\x86R.", "latin1"),
     "a size of text": (b"\x80\x02ctorch\nSize\n" + text("ab") + b"\x85R.", "tuple of sizes"),
@@ -135,6 +145,7 @@ LIES = {
     "append to a dict": (b"\x80\x02}Na.", "Can only append to lists"),
     "a memo that was never set": (b"\x80\x02h\x05.", "KeyError"),
     "an empty stack": (b"\x80\x02a.", "malformed pickle"),
+    "a storage of nothing": (b"\x80\x02Q.", "persistent_load of storage"),
     "a mark that was never set": (b"\x80\x02e.", "malformed pickle"),
     "no result": (b"\x80\x02.", "without a result"),
     "no end": (b"\x80\x02N", "before its STOP"),

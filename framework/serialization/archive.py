@@ -65,7 +65,7 @@ class Archive:
         data = np.empty(size, np.uint8)
         self._file.seek(start)
         self._fill(data, name)
-        if zlib.crc32(data) != self._entries[f"{self.prefix}/{name}"].CRC:
+        if zlib.crc32(data.data) != self._entries[f"{self.prefix}/{name}"].CRC:
             raise self.error(f"record {name!r} has a wrong checksum: the file is damaged")
         return data
 
@@ -87,7 +87,7 @@ class Archive:
         return start, info.file_size
 
     def _fill(self, data: np.ndarray, name: str) -> None:
-        view = memoryview(data)
+        view = data.data
         into = getattr(self._file, "readinto", None)
         while len(view):
             if into is not None:

@@ -113,7 +113,9 @@ def get_unsafe_globals_in_checkpoint(f: FileLike) -> list[str]:
 
     with _opened(f) as (file, source):
         data = Archive(file, source).read("data.pkl").tobytes()
-    found, texts = set(), []
+    found: set[str] = set()
+    texts: list[str] = []
+    argument: Any
     for operation, argument, _ in pickletools.genops(data):
         if operation.name in ("GLOBAL", "STACK_GLOBAL"):
             module, name = argument.split(" ", 1) if operation.name == "GLOBAL" else texts[-2:]
@@ -228,19 +230,19 @@ def _load_data(data: bytes, storages: _Storages, archive: Archive) -> Any:
         ) from error.__cause__
 
 
-def _trusting(unpickler: type, storages: _Storages) -> type:
+def _trusting(unpickler: Any, storages: _Storages) -> type:
     """An unpickler that runs whatever the file names, with PyTorch's tensors made into ours."""
 
-    class TrustingUnpickler(unpickler):  # type: ignore[misc, valid-type]
+    class TrustingUnpickler(unpickler):
         def find_class(self, module: str, name: str) -> Any:
             if module.partition(".")[0] != "torch":
                 return super().find_class(module, name)
             known = known_names().get(f"{module}.{name}")
-            refuse(
-                known is None,
-                f"the file holds an object of PyTorch's own class {module}.{name}; in PyTorch, save the state_dict() "
-                "of modules and optimizers instead of the objects",
-            )
+            if known is None:
+                raise pickle.UnpicklingError(
+                    f"the file holds an object of PyTorch's own class {module}.{name}; in PyTorch, save the "
+                    "state_dict() of modules and optimizers instead of the objects"
+                )
             return known.value
 
         def persistent_load(self, pid: Any) -> Any:

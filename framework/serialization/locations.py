@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from naiad.core.device import device
@@ -17,7 +18,7 @@ def restorer(map_location: MapLocation) -> Restore:
     if map_location is None:
         return default_restore_location
     if isinstance(map_location, dict):
-        return lambda storage, location: default_restore_location(storage, str(map_location.get(location, location)))
+        return partial(_restored_from_dict, map_location)
     if isinstance(map_location, bytes):
         map_location = map_location.decode("ascii")
     if isinstance(map_location, str | device):
@@ -28,7 +29,7 @@ def restorer(map_location: MapLocation) -> Restore:
             "naiad.load: map_location must be a device, a string, a dict or a function, got "
             f"{type(map_location).__name__}"
         )
-    return lambda storage, location: _restored_by(map_location, storage, location)
+    return partial(_restored_by, map_location)
 
 
 def default_restore_location(storage: UntypedStorage, location: str) -> UntypedStorage:
@@ -65,6 +66,10 @@ def _cuda_device(location: str) -> device:
             "device."
         )
     return device("cuda", index)
+
+
+def _restored_from_dict(wanted: dict[str, str], storage: UntypedStorage, location: str) -> UntypedStorage:
+    return default_restore_location(storage, str(wanted.get(location, location)))
 
 
 def _restored_by(function: Callable, storage: UntypedStorage, location: str) -> UntypedStorage:

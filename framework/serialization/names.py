@@ -79,7 +79,7 @@ def class_names() -> dict[type, GlobalName]:
 @cache
 def known_names() -> dict[str, Known]:
     """All that a file may name: data and the checked constructors, and no other callable."""
-    constructors = {
+    constructors: dict[GlobalName, Callable] = {
         TENSOR_V2: rebuild.tensor_v2,
         TENSOR_V3: rebuild.tensor_v3,
         GlobalName("torch._utils", "_rebuild_tensor"): rebuild.tensor_v1,

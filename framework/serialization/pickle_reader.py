@@ -68,6 +68,8 @@ class RestrictedUnpickler:
             except UnpicklingError as error:
                 raise UnpicklingError(f"{error} (byte {start} of the pickle)") from error.__cause__
             except (LookupError, TypeError, ValueError, OverflowError, struct.error) as error:
+                if code == _PERSISTENT:  # the caller's: what the file says is checked before it is asked
+                    raise
                 raise UnpicklingError(f"malformed pickle at byte {start}: {type(error).__name__}: {error}") from error
         raise UnpicklingError("the pickle ends before its STOP: the file is incomplete")
 
@@ -152,7 +154,7 @@ class RestrictedUnpickler:
         for argument in arguments:
             if type(argument) in (str, bytes, list, tuple, dict):
                 self._spend(len(argument))
-        first = arguments[0] if arguments else None
+        first: Any = arguments[0] if arguments else None
         if call in _HASHING and type(first) in (list, tuple):
             for item in first:
                 self._check_key(item[0] if call is rebuild.ordered_dict else item)
@@ -195,7 +197,7 @@ class RestrictedUnpickler:
             )
 
     def _persistent(self) -> None:
-        pid = self._stack.pop()
+        pid = self._stack.pop() if self._stack else None
         if type(pid) is not tuple or not pid or type(pid[0]) is not str or pid[0] != "storage":
             raise UnpicklingError("Only persistent_load of storage is allowed")
         self._stack.append(self._persistent_load(pid))
@@ -331,6 +333,7 @@ def _describe(value: Any) -> str:
 
 
 _STOP = ord(".")
+_PERSISTENT = ord("Q")
 _Reader = RestrictedUnpickler
 _OPERATIONS: dict[int, Callable[[RestrictedUnpickler], Any]] = {
     0x80: _Reader._proto,
@@ -376,7 +379,7 @@ _OPERATIONS: dict[int, Callable[[RestrictedUnpickler], Any]] = {
     0x81: _Reader._new_object,
     0x92: _Reader._new_object_with_keywords,
     ord("b"): _Reader._build,
-    ord("Q"): _Reader._persistent,
+    _PERSISTENT: _Reader._persistent,
     ord("h"): lambda r: r._get(1),
     ord("j"): lambda r: r._get(4),
     ord("q"): lambda r: r._put(1),

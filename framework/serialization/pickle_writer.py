@@ -15,8 +15,11 @@ from naiad.core.tensor import Tensor
 from naiad.serialization import names
 from naiad.serialization.names import GlobalName, class_names
 
+# Python's pickler written in Python; typeshed does not show what a subclass needs of it.
+_PythonPickler: Any = pickle._Pickler
 
-class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]
+
+class CheckpointPickler(_PythonPickler):
     """Pickles one object; `storages` holds afterwards what its tensors lie in, by the key of its record.
 
     The pickler is Python's own in Python (not the faster one in C), because only that one can be taught to write a
@@ -106,7 +109,7 @@ class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]
         self._save_name(names.DTYPES[kind])
 
     dispatch = {
-        **pickle._Pickler.dispatch,  # type: ignore[attr-defined]
+        **_PythonPickler.dispatch,
         GlobalName: _save_name,
         dtype: _save_dtype,
     }

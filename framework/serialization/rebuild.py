@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from pickle import UnpicklingError
+from types import MemberDescriptorType
 from typing import Any
 
 import numpy as np
@@ -110,21 +111,28 @@ def from_type_v2(function: Any, kind: Any, arguments: Any, state: Any) -> Tensor
 
 
 def set_attributes(tensor: Tensor, state: Any) -> Tensor:
-    """Give a tensor the attributes that were saved with it: values under new names, never a replaced method."""
-    if type(state) is tuple and len(state) == 2:
-        plain, slots = state
-    else:
-        plain, slots = state, None
+    """Give a tensor the attributes that were saved with it, without calling any setter.
+
+    `state` is a dict, or a tuple of it and a dict of slots. A name that Tensor has itself is refused.
+    """
+    plain, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
     for part in (plain, slots):
         refuse(
             part is not None and type(part) is not dict, f"attributes of a tensor: expected a dict, got {_kind(part)}"
         )
         for name, value in (part or {}).items():
             refuse(
-                type(name) is not str or name.startswith("__") or hasattr(type(tensor), name),
-                f"attributes of a tensor: {name!r} is not a name that a file may set",
+                type(name) is not str or name.startswith("__") or hasattr(Tensor, name),
+                f"attributes of a tensor: {name!r:.100} is not a name that a file may set",
             )
-            setattr(tensor, name, value)
+            if part is plain:
+                tensor.__dict__[name] = value
+            else:
+                slot = getattr(type(tensor), name, None)
+                refuse(
+                    type(slot) is not MemberDescriptorType, f"attributes of a tensor: there is no slot {name!r:.100}"
+                )
+                setattr(tensor, name, value)
     return tensor
 
 
