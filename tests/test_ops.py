@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_cases import calls_of, oracle, op_of, keys_with_samples
+from op_cases import calls_of, keys_with_samples, op_of, oracle
 from op_samples import Call, Operand
 
 import naiad

@@ -87,7 +87,7 @@ def test_where_and_in_place() -> None:
 
 
 def test_devices_do_not_mix() -> None:
-    with pytest.raises(RuntimeError, match="mul: Expected all tensors to be on the same device.*cuda:0.*cpu"):
+    with pytest.raises(RuntimeError, match=r"mul: Expected all tensors to be on the same device.*cuda:0.*cpu"):
         naiad.ones(2, device="cuda") * naiad.ones(2)
     with pytest.raises(RuntimeError, match="cuda:1"):
         naiad.ones(2, device="cuda") * naiad.ones(2, device="cuda:1")

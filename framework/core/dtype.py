@@ -13,7 +13,7 @@ BOOL, INT, FLOAT, COMPLEX = range(4)
 class dtype:
     """An element type. Instances are singletons: compare them with ``is`` or ``==``."""
 
-    __slots__ = ("name", "np", "kind", "itemsize", "scalars", "compute")
+    __slots__ = ("name", "np", "kind", "itemsize", "scalars", "compute", "half")
 
     def __init__(self, name: str, numpy_type: object, kind: int) -> None:
         self.name = name
@@ -27,6 +27,7 @@ class dtype:
             (float, int, builtins.bool),
             (complex, float, int, builtins.bool),
         )[kind]
+        self.half = kind == FLOAT and self.itemsize == 2
         self.compute: dtype = self  # halves are computed in float32 and rounded once
 
     def __repr__(self) -> str:

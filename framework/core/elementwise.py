@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.autograd.record import record
 from naiad.core import backend, numpy_maths
 from naiad.core.derive import derive
 from naiad.core.device import CPU, CUDA, device
@@ -29,7 +30,6 @@ from naiad.core.state import State, current, default_dtype
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor, wrap
 from naiad.core.trace import Symbol, trace
-from naiad.autograd.record import record
 
 ndarray = np.ndarray
 _new_tensor = object.__new__
@@ -237,11 +237,19 @@ def _body_kernel(body: Callable, common: dtype, result: dtype) -> Callable:
     def kernel(*arrays: ndarray) -> ndarray:
         if half is not None:
             arrays = tuple([a.astype(np.float32) if a.dtype == half else a for a in arrays])
-        out = quietly(body, numpy_maths, *arrays)
-        if out.__class__ is not ndarray or out.dtype != target:
+        try:
+            out = quiet.run(body, numpy_maths, *arrays)
+        except RuntimeError:
+            out = quietly(body, numpy_maths, *arrays)
+        if out.__class__ is not ndarray or (out.dtype is not target and out.dtype != target):
             out = np.asarray(out).astype(target)
         # A body may hand an operand through, or a view of one: the result must own its memory.
-        return out.copy() if out.base is not None or any([out is a for a in arrays]) else out
+        if out.base is None:
+            for a in arrays:
+                if out is a:
+                    return out.copy()
+            return out
+        return out.copy()
 
     return kernel
 

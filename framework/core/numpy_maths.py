@@ -33,6 +33,8 @@ lt, le, gt, ge, eq, ne = np.less, np.less_equal, np.greater, np.greater_equal, n
 floor, ceil, trunc, rint = np.floor, np.ceil, np.trunc, np.rint
 floor_div, remainder = np.floor_divide, np.remainder
 
+ndarray = np.ndarray
+
 # Traced operators that are one NumPy function: an entry whose body is one of these is called without the body.
 UFUNCS = {
     **{"add": add, "sub": sub, "mul": mul, "neg": neg, "div": div},
@@ -47,27 +49,30 @@ UFUNCS = {
 }
 
 
+_INT8 = np.dtype(np.int8)
+_ONE8 = np.ones((), np.int8)
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """x where the condition holds, else y. Floats against zero, as in most gradients, take half of np.where's time."""
-    if y.__class__ is not np.ndarray and x.__class__ is np.ndarray and y == 0:
-        return _masked(x, condition, True)
-    if x.__class__ is not np.ndarray and y.__class__ is np.ndarray and x == 0:
+    if y.__class__ is not ndarray:
+        if y == 0 and x.__class__ is ndarray:
+            return _masked(x, condition, True)
+    elif x.__class__ is not ndarray and x == 0:
         return _masked(y, condition, False)
     return np.where(condition, x, y)
 
 
-def _masked(x: np.ndarray, condition: Any, keep: bool) -> Any:
+def _masked(x: ndarray, condition: Any, keep: bool) -> Any:
     """x where the condition is `keep`, else 0: its bits and-ed with all ones or none."""
     bits = _BITS.get(x.dtype)
-    if bits is None or not x.ndim or condition.__class__ is not np.ndarray or condition.shape != x.shape:
+    if bits is None or condition.__class__ is not ndarray or condition.shape != x.shape or not x.ndim:
         return np.where(condition, x, 0) if keep else np.where(condition, 0, x)
-    flags = condition.view(np.int8)
-    mask = np.negative(flags) if keep else np.subtract(flags, 1)
+    flags = condition.view(_INT8)
+    mask = np.negative(flags) if keep else np.subtract(flags, _ONE8)
     out = np.empty(x.shape, x.dtype)
-    np.bitwise_and(x.view(bits), mask, out=out.view(bits))
+    np.bitwise_and(x.view(bits), mask, out.view(bits))
     return out
 
 
