@@ -26,6 +26,8 @@ FAMILIES = (
     "scans",
     "linear",
     "indexing",
+    "scatter",
+    "getitem",
     "softmax",
     "blends",
     "complexes",
@@ -38,6 +40,8 @@ FAMILIES = (
     "loss",
     "distance",
     "margin_loss",
+    "norm",
+    "norm_public",
 )
 
 for _family in FAMILIES:
