@@ -1,0 +1,1 @@
+"""The DataLoader's parts: collating, fetching, workers and how batches travel from them."""
