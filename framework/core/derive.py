@@ -80,6 +80,8 @@ RULES: dict[str, Callable] = {
     "erfinv": lambda m, g, out, a: (g * (sqrt(pi) / 2) * m.exp(out * out),),
     "lgamma": lambda m, g, out, a: (g * m.digamma(a),),
     "digamma": lambda m, g, out, a: (g * m.trigamma(a),),
+    "trigamma": lambda m, g, out, a: (g * m.polygamma(2, a),),
+    "polygamma": lambda m, g, out, n, a: (None, g * m.polygamma(n + 1, a)),
     # Piecewise constant: no gradient flows.
     **{
         op: lambda m, g, out, *args: (None,) * len(args)
@@ -108,9 +110,9 @@ def _pull_back(m: Any, lines: Sequence[tuple], result: Symbol, g: Any) -> dict[s
 def derive(name: str, body: Callable, operands: Sequence[str], index: int) -> tuple[Callable | None, tuple[str, ...]]:
     """The derivative of a body with respect to operand `index`.
 
-    Returns a body `(m, g, *saved)` (gg where an operand is called g) and the names it wants saved: operands, or `out` for the result. The result is
-    preferred wherever it makes the operands unnecessary (exp, sigmoid, tanh): it is alive anyway. Returns
-    `(None, ())` where the gradient is zero everywhere.
+    Returns a body `(m, g, *saved)` (gg where an operand is called g) and the names it wants saved: operands, or `out`
+    for the result. The result is preferred wherever it makes the operands unnecessary (exp, sigmoid, tanh): it is
+    alive anyway. Returns `(None, ())` where the gradient is zero everywhere.
     """
     recorded, result = trace(body, operands)
     if not isinstance(result, Symbol):

@@ -50,8 +50,8 @@ def settle(op: Op, xs: Sequence) -> tuple[list, device]:
         if not isinstance(x, Tensor) and x is not None:
             x = _operand(op, x)
         settled.append(x)
-        if isinstance(x, Tensor) and (home is None or (home is CPU_DEVICE and x._device is not home)):
-            if home is None or all(_is_zero_dim_cpu(y) for y in settled[:-1]):
+        if isinstance(x, Tensor) and x._device is not home:
+            if home is None or (home is CPU_DEVICE and all(_is_zero_dim_cpu(y) for y in settled[:-1])):
                 home = x._device
     home = home or CPU_DEVICE
     for i, x in enumerate(settled):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.special import digamma, erf, erfc, erfinv, lgamma, trigamma
+from naiad.core.special import digamma, erf, erfc, erfinv, lgamma, polygamma, trigamma
 
-__all__ = ["digamma", "erf", "erfc", "erfinv", "lgamma", "trigamma"]
+__all__ = ["digamma", "erf", "erfc", "erfinv", "lgamma", "polygamma", "trigamma"]
 
 exp, exp2, expm1, log, log2, log10, log1p, sqrt = (
     np.exp,

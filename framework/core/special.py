@@ -1,4 +1,4 @@
-"""erf, erfc, erfinv, lgamma, digamma and trigamma on NumPy arrays, which the base install has no library for.
+"""erf, erfc, erfinv, lgamma, digamma and polygamma on NumPy arrays, which the base install has no library for.
 
 Each takes an array or scalar of float32 or float64 (narrower floats are computed in float32, anything else in float64)
 and gives an array of the same shape and dtype. float64 results are within 4 units in the last place; float32 is
@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from math import log, pi
+from math import factorial, log, pi
 from typing import Any
 
 import numpy as np
 
 from naiad.core import special_tables as tables
 
-__all__ = ["digamma", "erf", "erfc", "erfinv", "lgamma", "trigamma"]
+__all__ = ["digamma", "erf", "erfc", "erfinv", "lgamma", "polygamma", "trigamma"]
 
 Array = np.ndarray
 Fraction = tuple[float, tuple[float, ...], tuple[float, ...]]
@@ -275,3 +275,36 @@ def trigamma(x: Array) -> Array:
     _fill(out, _negative_between_poles(x), lambda x: (pi / _sin_pi(x)) ** 2 - _trigamma_positive(1.0 - x), x)
     _fill(out, (x <= 0.0) & (x > -np.inf) & (x == np.rint(x)), lambda x: np.full_like(x, np.inf), x)
     return out
+
+
+# B_2k / (2k)!, the weights of the Euler-Maclaurin formula.
+_EULER_MACLAURIN = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600)
+
+
+def _hurwitz_zeta(s: int, q: Array) -> Array:
+    """The sum of (q + k)**-s over k >= 0 for an integer s >= 3, by the Euler-Maclaurin formula (DLMF 25.11.28)."""
+    total = np.zeros_like(q)
+    q = q.copy()
+    while (small := q < 12.0).any():
+        total += np.where(small, np.where(small, q, 1.0) ** -s, 0.0)
+        q = np.where(small, q + 1.0, q)
+    total += q ** (1 - s) / (s - 1) + 0.5 * q**-s
+    term = s * q ** (-s - 1)
+    for j, weight in enumerate(_EULER_MACLAURIN):
+        total += weight * term
+        term = term * (s + 2 * j + 1) * (s + 2 * j + 2) / (q * q)
+    return total
+
+
+def polygamma(n: int, x: Any) -> Array:
+    """The derivative of order n of digamma, n >= 0; for n >= 2 by the Hurwitz zeta function, inf at the poles."""
+    if n < 2:
+        return (digamma, trigamma)[n](x)
+
+    def body(x: Array) -> Array:
+        known = np.isfinite(x) & ((x > 0.0) | (x != np.rint(x)))
+        out = np.where(np.isnan(x) | (x == -np.inf), np.nan, np.where(x == np.inf, 0.0, np.inf))
+        _fill(out, known, lambda x: float(factorial(n)) * _hurwitz_zeta(n + 1, x), x)
+        return out if n % 2 else -out
+
+    return _special(body)(x)
