@@ -5,6 +5,8 @@ from builtins import complex as _complex
 from builtins import float as _float
 from builtins import int as _int
 from builtins import str as _str
+from builtins import type as _type
+from collections.abc import Sequence
 from naiad import accelerator as accelerator
 from naiad import autograd as autograd
 from naiad import backends as backends
@@ -20,13 +22,16 @@ from naiad.core.dtype import dtype as dtype
 from naiad.core.dtype import finfo as finfo
 from naiad.core.dtype import iinfo as iinfo
 from naiad.core.dtype import promote_types as promote_types
+from naiad.core.layout import layout as layout
+from naiad.core.layout import memory_format as memory_format
+from naiad.core.printing import get_printoptions as get_printoptions
+from naiad.core.printing import set_printoptions as set_printoptions
 from naiad.core.random import Generator as Generator
 from naiad.core.random import get_rng_state as get_rng_state
 from naiad.core.random import initial_seed as initial_seed
 from naiad.core.random import manual_seed as manual_seed
 from naiad.core.random import seed as seed
 from naiad.core.random import set_rng_state as set_rng_state
-from naiad.core.state import default_dtype as get_default_dtype
 from naiad.core.state import enable_grad as enable_grad
 from naiad.core.state import inference_mode as inference_mode
 from naiad.core.state import is_grad_enabled as is_grad_enabled
@@ -45,6 +50,16 @@ from numpy import ndarray
 from typing import Any
 
 __version__: str
+BFloat16Tensor: _type[Tensor]
+BoolTensor: _type[Tensor]
+ByteTensor: _type[Tensor]
+CharTensor: _type[Tensor]
+DoubleTensor: _type[Tensor]
+FloatTensor: _type[Tensor]
+HalfTensor: _type[Tensor]
+IntTensor: _type[Tensor]
+LongTensor: _type[Tensor]
+ShortTensor: _type[Tensor]
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value; of complex numbers the modulus, which is real."""
 def abs_(input: Tensor) -> Tensor:
@@ -75,14 +90,28 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: _complex = 1, alpha: _complex
     """beta * input + alpha * (mat @ vec)."""
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (the outer product of two vectors)."""
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions swapped, and the values conjugated."""
+def all(input: Tensor, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Whether all elements are nonzero, of all or over `dim` (one or several)."""
 def allclose(input: Tensor, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False) -> _bool:
     """Whether all elements are close, as in `isclose`."""
-def amax(input: Tensor, dim: Any = (), keepdim: _bool = False) -> Tensor:
+def alpha_dropout(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """Dropout to the floor of selu, keeping mean 0 and variance 1. Source: Klambauer et al., 2017."""
+def alpha_dropout_(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """Dropout to the floor of selu, keeping mean 0 and variance 1. Source: Klambauer et al., 2017."""
+def amax(input: Tensor, dim: Any = (), keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """The largest element over `dim`; ties share the gradient."""
-def amin(input: Tensor, dim: Any = (), keepdim: _bool = False) -> Tensor:
+def amin(input: Tensor, dim: Any = (), keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """The smallest element over `dim`; ties share the gradient."""
+def aminmax(input: Tensor, *, dim: _int | None = None, keepdim: _bool = False, out: Tensor | None = None) -> Any:
+    """The named tuple (min, max) of all elements or over one dimension."""
 def angle(input: Tensor) -> Tensor:
     """The angle of complex numbers in (-pi, pi]; 0 or pi for real ones."""
+def any(input: Tensor, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Whether any elements are nonzero, of all or over `dim` (one or several)."""
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """start, start + step, ... up to and without `end`; ``arange(end)`` begins at 0. Integers give int64."""
 def arccos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in [0, pi] whose cosine is the input."""
 def arccos_(input: Tensor) -> Tensor:
@@ -111,6 +140,20 @@ def arctanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of tanh, for inputs in (-1, 1)."""
 def arctanh_(input: Tensor) -> Tensor:
     """In-place version of `atanh`; returns `input`."""
+def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The position of the first maximum: in the flattened tensor, or along `dim`."""
+def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The position of the first minimum: in the flattened tensor, or along `dim`."""
+def argsort(input: Tensor, dim: _int = -1, descending: _bool = False, stable: _bool = False) -> Tensor:
+    """The indices that sort `input` along `dim`."""
+def argwhere(input: Tensor) -> Tensor:
+    """The places of the elements that are not 0, one per row."""
+def as_strided(input: Tensor, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor:
+    """A view of the storage with any sizes, strides and offset (counted in elements; default: the tensor's own)."""
+def as_tensor(data: Any, dtype: _dtype | None = None, device: _device | _str | _int | None = None) -> Tensor:
+    """`data` as a tensor: a Tensor or ndarray itself where dtype and device fit, else a copy."""
+def asarray(obj: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, copy: _bool | None = None, requires_grad: _bool = False) -> Tensor:
+    """`obj` as a tensor. copy: True always, None only where needed, False never (ValueError where one is needed)."""
 def asin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in [-pi/2, pi/2] whose sine is the input."""
 def asin_(input: Tensor) -> Tensor:
@@ -131,8 +174,18 @@ def atanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of tanh, for inputs in (-1, 1)."""
 def atanh_(input: Tensor) -> Tensor:
     """In-place version of `atanh`; returns `input`."""
+def atleast_1d(*tensors: Any) -> Any:
+    """A view of each tensor with at least 1 dimension."""
+def atleast_2d(*tensors: Any) -> Any:
+    """A view of each tensor with at least 2 dimensions."""
+def atleast_3d(*tensors: Any) -> Any:
+    """A view of each tensor with at least 3 dimensions."""
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
     """beta * input + alpha * (batch1 @ batch2), batch by batch."""
+def bartlett_window(window_length: _int, periodic: _bool = True, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """A triangle: 1 - |2 i / N - 1|."""
+def batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, training: _bool, momentum: _float, eps: _float, cudnn_enabled: _bool = True) -> Tensor:
+    """As nn.functional.batch_norm, with another order of arguments."""
 bfloat16: _dtype
 def bitwise_and(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The bits that both have."""
@@ -158,7 +211,21 @@ def bitwise_xor(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tens
     """The bits that one of them has."""
 def bitwise_xor_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `bitwise_xor`; returns `input`."""
+def blackman_window(window_length: _int, periodic: _bool = True, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """0.42 - 0.5 cos(2 pi i / N) + 0.08 cos(4 pi i / N)."""
+def block_diag(*tensors: Tensor) -> Tensor:
+    """A matrix with the given matrices along its diagonal, zeros elsewhere."""
 bool: _dtype
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """Views of all tensors with their common shape."""
+def broadcast_to(input: Tensor, size: Sequence[_int]) -> Tensor:
+    """A view of `input` with the shape `size`, repeated without copying."""
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All ways to take one element of each vector: (product of lengths, number of vectors); one vector itself."""
+def cat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors one after the other along `dim`; their other sizes must be equal. Dtypes are promoted."""
+def cdist(x1: Tensor, x2: Tensor, p: _float = 2.0, compute_mode: _str = 'use_mm_for_euclid_dist_if_necessary') -> Tensor:
+    """The p-norm distances of all pairs of rows: (..., P, M) and (..., R, M) give (..., P, R)."""
 cdouble: _dtype
 def ceil(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smallest integer that is no smaller."""
@@ -169,6 +236,10 @@ def celu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
 def celu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`celu` written into its input."""
 cfloat: _dtype
+channels_last: memory_format
+channels_last_3d: memory_format
+def chunk(input: Tensor, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` views of equal size along `dim`, the last of them maybe shorter."""
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
     """input between `min` and `max`, each a number, a tensor that broadcasts, or None. Where they cross, max wins."""
 def clamp_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -187,15 +258,23 @@ def clip_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `clamp`; returns `self`."""
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with a history: gradients flow to `input`."""
+def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """The tensors side by side, as NumPy's column_stack puts them."""
+def combinations(input: Tensor, r: _int = 2, with_replacement: _bool = False) -> Tensor:
+    """All ways to take `r` of a vector's elements in order: (ways, r)."""
 def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """real + i imag, of two tensors of one floating-point dtype."""
 complex128: _dtype
 complex64: _dtype
+def concat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors one after the other along `dim`; their other sizes must be equal. Dtypes are promoted."""
+def concatenate(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors one after the other along `dim`; their other sizes must be equal. Dtypes are promoted."""
 def conj(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
 def conj_physical(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
-contiguous_format: _str
+contiguous_format: memory_format
 def copysign(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """|input| with the sign of `other`."""
 def copysign_(input: Tensor, other: Any) -> Tensor:
@@ -208,11 +287,35 @@ def cosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic cosine."""
 def cosh_(input: Tensor) -> Tensor:
     """In-place version of `cosh`; returns `input`."""
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: _int = 1, eps: _float = 1e-08) -> Tensor:
+    """The cosine of the angle between vectors along `dim`; shapes broadcast."""
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements are not 0, of all or over `dim`, as int64."""
+def cummax(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Any:
+    """The named tuple (values, indices) of running maxima along `dim`."""
+def cummin(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Any:
+    """The named tuple (values, indices) of running minima along `dim`."""
+def cumprod(input: Tensor, dim: _int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """Running products along `dim`. bool and integers are multiplied in int64."""
+def cumsum(input: Tensor, dim: _int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """Running sums along `dim`. bool and integers are summed in int64."""
 default_generator: Generator
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Degrees as radians."""
 def deg2rad_(input: Tensor) -> Tensor:
     """In-place version of `deg2rad`; returns `input`."""
+def diag(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """A vector as the diagonal of a square matrix; a matrix's diagonal as a vector (a copy)."""
+def diag_embed(input: Tensor, offset: _int = 0, dim1: _int = -2, dim2: _int = -1) -> Tensor:
+    """Matrices of zeros with the last dimension of `input` on a diagonal of dimensions `dim1` and `dim2`."""
+def diagflat(input: Tensor, offset: _int = 0) -> Tensor:
+    """The elements, flattened, as the diagonal of a square matrix."""
+def diagonal(input: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
+    """A view of the elements at (i, i + offset) of dimensions `dim1` and `dim2`, as a new last dimension."""
+def diagonal_scatter(input: Tensor, src: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
+    """A copy of `input` with `src` on a diagonal of dimensions `dim1` and `dim2`."""
+def diff(input: Tensor, n: _int = 1, dim: _int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
+    """The differences of neighbours along `dim`, taken `n` times; `prepend` and `append` are put on first."""
 def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The derivative of lgamma."""
 def digamma_(input: Tensor) -> Tensor:
@@ -222,7 +325,25 @@ def div(input: Any, other: Any, *, rounding_mode: _str | None = None, out: Tenso
 def divide(input: Any, other: Any, *, rounding_mode: _str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
 double: _dtype
+def dropout(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """In training, zero each element with probability p and multiply the others by 1 / (1 - p)."""
+def dropout_(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """In training, zero each element with probability p and multiply the others by 1 / (1 - p)."""
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """`tensor_split` along dimension 2; a number of sections must divide its size."""
+def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """The tensors side by side, as NumPy's dstack puts them."""
 e: _float
+def embedding(weight: Tensor, indices: Tensor, padding_idx: _int = -1, scale_grad_by_freq: _bool = False, sparse: _bool = False) -> Tensor:
+    """As nn.functional.embedding, with the table first; a padding_idx of -1 means none."""
+def empty(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
+    """A tensor of a size whose values are whatever was in memory."""
+def empty_like(input: Tensor, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
+    """Uninitialized, with the size, dtype and device of `input`."""
+def empty_permuted(size: Sequence[_int], physical_layout: Sequence[_int], *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """Uninitialized memory whose dimensions lie in the order of `physical_layout`, outermost first."""
+def empty_strided(size: Sequence[_int], stride: Sequence[_int], *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """Uninitialized memory seen with these strides, which count elements."""
 def eq(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input == other."""
 def equal(input: Tensor, other: Tensor) -> _bool:
@@ -251,10 +372,28 @@ def expm1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """exp(input) - 1, accurate near 0."""
 def expm1_(input: Tensor) -> Tensor:
     """In-place version of `expm1`; returns `input`."""
+def eye(n: _int, m: _int | None = None, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
+    """n by m (n) zeros with ones on the diagonal."""
+def feature_alpha_dropout(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """alpha_dropout of whole channels of input (N, C, ...)."""
+def feature_alpha_dropout_(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """alpha_dropout of whole channels of input (N, C, ...)."""
+def feature_dropout(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """Dropout of whole channels of input (N, C, ...)."""
+def feature_dropout_(input: Tensor, p: _float, train: _bool) -> Tensor:
+    """Dropout of whole channels of input (N, C, ...)."""
 def fix(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The integer part."""
 def fix_(input: Tensor) -> Tensor:
     """In-place version of `trunc`; returns `input`."""
+def flatten(input: Tensor, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
+    """Dimensions `start_dim` to `end_dim` as one; a view where possible. A 0-d tensor becomes 1-d."""
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
+    """A copy with the order along `dims` reversed."""
+def fliplr(input: Tensor) -> Tensor:
+    """The columns in reverse order."""
+def flipud(input: Tensor) -> Tensor:
+    """The rows in reverse order."""
 float: _dtype
 float16: _dtype
 float32: _dtype
@@ -279,34 +418,66 @@ def frac_(input: Tensor) -> Tensor:
     """In-place version of `frac`; returns `input`."""
 def from_numpy(ndarray: ndarray) -> Tensor:
     """A tensor that shares memory with an ndarray."""
+def frombuffer(buffer: Any, *, dtype: _dtype, count: _int = -1, offset: _int = 0, requires_grad: _bool = False) -> Tensor:
+    """A 1-D tensor on the memory of an object that has the buffer protocol. Writing to it writes there."""
 def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
     """A tensor of `size` filled with `fill_value`; the dtype follows the number."""
+def full_like(input: Tensor, fill_value: Any, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
+    """One number everywhere, with the size, dtype and device of `input`."""
+def gather(input: Tensor, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
+    """Elements of `input` with the numbers `index` along `dim`; the result has the shape of `index`."""
 def ge(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input >= other."""
 def get_default_device() -> _device:
     """The device of tensors made without naming one."""
+def get_default_dtype() -> _dtype:
+    """The dtype of a tensor made from Python floats."""
 def greater(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input > other."""
 def greater_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input >= other."""
+def group_norm(input: Tensor, num_groups: _int, weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05, cudnn_enabled: _bool = True) -> Tensor:
+    """As nn.functional.group_norm."""
 def gt(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input > other."""
 half: _dtype
+def hamming_window(window_length: _int, periodic: _bool = True, alpha: _float = 0.54, beta: _float = 0.46, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """alpha - beta cos(2 pi i / N)."""
+def hann_window(window_length: _int, periodic: _bool = True, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """0.5 - 0.5 cos(2 pi i / N), N the length (periodic) or one less."""
 def hardshrink(input: Tensor, lambd: _float = 0.5) -> Tensor:
     """input, but 0 within lambd of 0."""
 def heaviside(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """0 below 0, `values` at 0, 1 above."""
 def heaviside_(input: Tensor, values: Any) -> Tensor:
     """In-place version of `heaviside`; returns `input`."""
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """`tensor_split` along dimension 0; a number of sections must divide its size."""
+def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """The tensors side by side, as NumPy's hstack puts them."""
 def hypot(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """sqrt(input**2 + other**2)."""
 def hypot_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `hypot`; returns `input`."""
 def imag(input: Tensor) -> Tensor:
     """A view of the imaginary parts. Raises RuntimeError for real tensors."""
-def index_select(input: Tensor, dim: _int, index: Tensor) -> Tensor:
+def index_add(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, alpha: _complex = 1) -> Tensor:
+    """`input` with `alpha` times the slices of `source` added at `index` along `dim`."""
+def index_copy(input: Tensor, dim: _int, index: Tensor, source: Tensor) -> Tensor:
+    """`input` with the slices of `source` in the places `index` along `dim`."""
+def index_fill(input: Tensor, dim: _int, index: Tensor, value: Any) -> Tensor:
+    """`input` with `value` (a number or a 0-d tensor) in the places `index` along `dim`."""
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: _bool = False) -> Tensor:
+    """A copy of `input` with `values` written (or added) at the places named by a tuple of tensors."""
+def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: _bool = False) -> Tensor:
+    """In-place version of `index_put`."""
+def index_reduce(input: Tensor, dim: _int, index: Tensor, source: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
+    """Combine the slices of `source` that `index` brings to one place along `dim`: prod, mean, amax or amin."""
+def index_select(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices along `dim` named by `index`, an int32 or int64 vector. Raises IndexError out of range."""
 inf: _float
+def instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, use_input_stats: _bool, momentum: _float, eps: _float, cudnn_enabled: _bool) -> Tensor:
+    """As nn.functional.instance_norm, with another order of arguments."""
 int: _dtype
 int16: _dtype
 int32: _dtype
@@ -330,6 +501,12 @@ def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is inf."""
 def isreal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether the imaginary part is 0."""
+def kaiser_window(window_length: _int, periodic: _bool = True, beta: _float = 12.0, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """I0(beta sqrt(1 - (2 i / N - 1)**2)) / I0(beta), with I0 the modified Bessel function."""
+def kthvalue(input: Tensor, k: _int, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+    """The named tuple (values, indices) of the `k`-th smallest element along `dim`, counted from 1."""
+def layer_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05, cudnn_enable: _bool = True) -> Tensor:
+    """As nn.functional.layer_norm."""
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2**other."""
 def le(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -344,6 +521,8 @@ def lgamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm of the absolute value of the gamma function."""
 def lgamma_(input: Tensor) -> Tensor:
     """In-place version of `lgamma`; returns `input`."""
+def linspace(start: Any, end: Any, steps: _int, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
+    """`steps` evenly spaced numbers from `start` to `end`, both included."""
 def log(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The natural logarithm; NaN below 0, -inf at 0."""
 def log10(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -366,6 +545,8 @@ def logaddexp(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor
     """log(exp(input) + exp(other)), without overflow."""
 def logaddexp2(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """log2(2**input + 2**other), without overflow."""
+def logcumsumexp(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Tensor:
+    """log(cumsum(exp(input))) along `dim`, without overflow."""
 def logical_and(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """Whether both are nonzero."""
 def logical_and_(input: Tensor, other: Any) -> Tensor:
@@ -386,15 +567,43 @@ def logit(input: Tensor, eps: _float | None = None) -> Tensor:
     """log(input / (1 - input)), the inverse of sigmoid. `eps`: clamp the input to [eps, 1 - eps] first."""
 def logit_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `logit`; returns `self`."""
+def logspace(start: Any, end: Any, steps: _int, base: _float = 10.0, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
+    """base to the power of `steps` evenly spaced exponents from `start` to `end`."""
+def logsumexp(input: Tensor, dim: Any, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """log(sum(exp(input))) over `dim`, without overflow. Integers give floats."""
 long: _dtype
 def lt(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input < other."""
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`input` with `value` (a number or a 0-d tensor) where `mask` is true. Both are broadcast."""
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """`input` with the elements of `source`, one after the other, where `mask` is true."""
+def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements where `mask` is true, in one dimension. Both are broadcast."""
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product: vectors, matrices, and batches of matrices that broadcast."""
+def max(input: Tensor, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
+    """The largest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the largest of each pair. NaN wins."""
 def maximum(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The larger of two; NaN if either is. A tie shares the gradient."""
+def mean(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, axis: Any = None, keepdims: _bool | None = None, out: Tensor | None = None) -> Tensor:
+    """The mean of all elements, or over `dim`. Raises RuntimeError for integers."""
+def median(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+    """The lower of the middle elements; with `dim` (values, indices). NaN where there is one."""
+def meshgrid(*tensors: Any, indexing: _str | None = None) -> tuple[Tensor, ...]:
+    """Every vector spread over the grid of all of them: views of shape (n1, n2, ...); "xy" swaps the first two."""
+def min(input: Tensor, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
+    """The smallest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the smallest of each pair. NaN wins."""
 def minimum(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The smaller of two; NaN if either is. A tie shares the gradient."""
+def mode(input: Tensor, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+    """The named tuple (values, indices) of the most frequent value along `dim`."""
+def moveaxis(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """A view with dimensions moved to new places, the others in their order."""
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """A view with dimensions moved to new places, the others in their order."""
+def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Sorted along the first dimension."""
 def mul(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * other."""
 def mul_(input: Tensor, other: Any) -> Tensor:
@@ -408,6 +617,18 @@ def nan_to_num(input: Tensor, nan: _float | None = None, posinf: _float | None =
     """Numbers for NaN (0), inf (the dtype's largest) and -inf (its smallest)."""
 def nan_to_num_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `nan_to_num`; returns `self`."""
+def nanmean(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """The mean of what is not NaN."""
+def nanmedian(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+    """`median` of what is not NaN."""
+def nanquantile(input: Tensor, q: Any, dim: _int | None = None, keepdim: _bool = False, *, interpolation: _str = 'linear', out: Tensor | None = None) -> Tensor:
+    """`quantile` of what is not NaN."""
+def nansum(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """The sum of what is not NaN."""
+def narrow(input: Tensor, dim: _int, start: Any, length: _int) -> Tensor:
+    """A view of `length` positions along `dim` from `start` on. Raises IndexError or RuntimeError out of range."""
+def narrow_copy(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor:
+    """What `narrow` shows, in memory of its own."""
 def ne(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -423,10 +644,22 @@ def nextafter(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor
     """The next number after `input` toward `other`."""
 def nextafter_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `nextafter`; returns `input`."""
+def nonzero(input: Tensor, *, as_tuple: _bool = False) -> Any:
+    """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
+def norm(input: Tensor, p: Any = 'fro', dim: Any = None, keepdim: _bool = False, out: Tensor | None = None, dtype: _dtype | None = None) -> Tensor:
+    """The p-norm of all elements or over `dim`; "fro" (and None) is 2, "nuc" the sum of the singular values."""
 def not_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
-def ones(*size: Any, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Ones of a size."""
+def ones_like(input: Tensor, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
+    """Ones with the size, dtype and device of `input`."""
+def pairwise_distance(x1: Tensor, x2: Tensor, p: _float = 2.0, eps: _float = 1e-06, keepdim: _bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps over the last dimension."""
+def pdist(input: Tensor, p: _float = 2) -> Tensor:
+    """The p-norm distances of rows i < j of input (N, M), in order: N * (N - 1) / 2 of them."""
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """A view with the dimensions in the order `dims`."""
 pi: _float
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these absolute values and angles."""
@@ -436,13 +669,21 @@ def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input` to the `exponent`; either may be a number. Integers wrap; they have no negative integer powers."""
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where it is positive, else weight * input; one weight, or one per channel (dimension 1)."""
-preserve_format: _str
+preserve_format: memory_format
+def prod(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """The product of all elements, or over one dimension. bool and integers are multiplied in int64."""
+def quantile(input: Tensor, q: Any, dim: _int | None = None, keepdim: _bool = False, *, interpolation: _str = 'linear', out: Tensor | None = None) -> Tensor:
+    """The `q`-th quantiles (q a number or a vector in [0, 1]) of all elements or over `dim`."""
 def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Radians as degrees."""
 def rad2deg_(input: Tensor) -> Tensor:
     """In-place version of `rad2deg`; returns `input`."""
 def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Uniform random numbers in [0, 1)."""
+def range(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
+    """start, start + step, ... up to and with `end`. Deprecated in PyTorch: use arange."""
+def ravel(input: Tensor) -> Tensor:
+    """All elements in one dimension; a view where possible."""
 def real(input: Tensor) -> Tensor:
     """A view of the real parts; a real tensor itself."""
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -455,14 +696,24 @@ def relu_(input: Tensor) -> Tensor:
     """In-place version of `relu`; returns `input`."""
 def remainder(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
+def repeat_interleave(input: Tensor, repeats: Any = None, dim: _int | None = None, *, output_size: _int | None = None) -> Tensor:
+    """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in another shape: a view where possible, else a copy. One size may be -1."""
 def resolve_conj(input: Tensor) -> Tensor:
     """The tensor itself: conjugates are computed at once here."""
 def resolve_neg(input: Tensor) -> Tensor:
     """The tensor itself: negatives are computed at once here."""
+def rms_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, eps: _float | None = None) -> Tensor:
+    """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions. eps: the dtype's machine epsilon by default."""
+def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    """A copy with the elements moved by `shifts` along `dims`, round the end; over all elements without `dims`."""
+def rot90(input: Tensor, k: _int = 1, dims: Sequence[_int] = ...) -> Tensor:
+    """A copy turned `k` times by 90 degrees in the plane of `dims`, from the first towards the second."""
 def round(input: Tensor, *, decimals: _int = 0) -> Tensor:
     """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
+def row_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """The tensors side by side, as NumPy's vstack puts them."""
 def rrelu(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Tensor:
     """leaky_relu whose slope is drawn from [lower, upper) per element in training, and is their mean otherwise."""
 def rrelu_(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Tensor:
@@ -471,10 +722,24 @@ def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(input)."""
 def rsqrt_(input: Tensor) -> Tensor:
     """In-place version of `rsqrt`; returns `input`."""
+def scalar_tensor(s: Any, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, pin_memory: _bool = False, requires_grad: _bool = False) -> Tensor:
+    """A 0-d tensor with one number, in the default dtype unless told otherwise."""
+def scatter(input: Tensor, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
+    """`input` with the elements of `src` (or a number) at the numbers `index` along `dim`."""
+def scatter_add(input: Tensor, dim: _int, index: Tensor, src: Tensor) -> Tensor:
+    """`input` with the elements of `src` added at the numbers `index` along `dim`."""
+def scatter_reduce(input: Tensor, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
+    """Combine what `index` brings to one place along `dim`: sum, prod, mean, amax or amin, with `input` or without."""
+def select(input: Tensor, dim: _int, index: _int) -> Tensor:
+    """A view of one position along `dim`, which vanishes. Raises IndexError out of range."""
+def select_scatter(input: Tensor, src: Tensor, dim: _int, index: _int) -> Tensor:
+    """A copy of `input` with `src` at one position along `dim`."""
 def selu(input: Tensor, inplace: _bool = False) -> Tensor:
     """scale * elu(input, alpha) with the constants of self-normalizing networks."""
 def selu_(input: Tensor) -> Tensor:
     """In-place version of `selu`; returns `input`."""
+def set_default_tensor_type(t: Any) -> None:
+    """Make a floating-point type the default dtype; see set_default_dtype."""
 def sgn(input: Tensor) -> Tensor:
     """The sign of real numbers, input / |input| of complex ones."""
 short: _dtype
@@ -500,8 +765,16 @@ def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic sine."""
 def sinh_(input: Tensor) -> Tensor:
     """In-place version of `sinh`; returns `input`."""
+def slice_scatter(input: Tensor, src: Tensor, dim: _int = 0, start: _int | None = None, end: _int | None = None, step: _int = 1) -> Tensor:
+    """A copy of `input` with `src` in the positions `start:end:step` along `dim`."""
 def softmax(input: Tensor, dim: _int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
+def sort(input: Tensor, dim: _int = -1, descending: _bool = False, stable: _bool = False, *, out: Tensor | None = None) -> Any:
+    """The named tuple (values, indices) in ascending or descending order along `dim`; always stable, NaN is largest."""
+def split(tensor: Tensor, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+    """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
+def split_with_sizes(input: Tensor, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
+    """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""
 def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The square root; NaN below 0."""
 def sqrt_(input: Tensor) -> Tensor:
@@ -510,17 +783,31 @@ def square(input: Tensor) -> Tensor:
     """input * input."""
 def square_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `square`; returns `self`."""
-strided: _str
+def squeeze(input: Tensor, dim: _int | Sequence[_int] | None = None) -> Tensor:
+    """A view without the dimensions of size 1: all of them, or those in `dim`."""
+def stack(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors, all of one shape, along a new dimension `dim`."""
+def std(input: Tensor, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
+    """The standard deviation of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+def std_mean(input: Tensor, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
+    """(standard deviation, mean) of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+strided: layout
 def sub(input: Tensor, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other."""
 def subtract(input: Tensor, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other."""
-def sum(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None) -> Tensor:
-    """The sum of all elements, or over `dim`. bool and integers are summed in int64."""
+def sum(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, axis: Any = None, keepdims: _bool | None = None, out: Tensor | None = None) -> Tensor:
+    """The sum of all elements, or over `dim` (one or several). bool and integers are summed in int64."""
 def swapaxes(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
 def swapdims(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
+def t(input: Tensor) -> Tensor:
+    """A view of a matrix with rows and columns swapped; vectors and 0-d tensors as they are."""
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements with the numbers `index` among all, row by row; the result has the shape of `index`."""
+def take_along_dim(input: Tensor, indices: Tensor, dim: _int | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Elements with the numbers `indices` along `dim`, broadcast against each other; all elements if `dim` is None."""
 def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The tangent of an angle in radians."""
 def tan_(input: Tensor) -> Tensor:
@@ -531,12 +818,28 @@ def tanh_(input: Tensor) -> Tensor:
     """In-place version of `tanh`; returns `input`."""
 def tensor(data: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """A new tensor with a copy of `data`: nested sequences, numbers, an ndarray or a Tensor (copied, detached)."""
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+    """Views of `n` nearly equal sections along `dim`, or cut before each of the given indices."""
 def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = False) -> Tensor:
     """input where it is above the threshold, else value."""
 def threshold_(input: Tensor, threshold: Any, value: Any) -> Tensor:
     """In-place version of `threshold`; returns `input`."""
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """`repeat`, where missing leading numbers are 1."""
+def topk(input: Tensor, k: _int, dim: _int = -1, largest: _bool = True, sorted: _bool = True, *, out: Tensor | None = None) -> Any:
+    """The named tuple (values, indices) of the `k` largest (or smallest) elements along `dim`, best first."""
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
 def transpose(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
+def tril(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The lower triangle of matrices: elements above the `diagonal`-th diagonal become 0."""
+def tril_indices(row: _int, col: _int, offset: _int = 0, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, layout: Any = None) -> Tensor:
+    """(2, n) int64: the row and column of every element in the lower triangle of a row x col matrix."""
+def triu(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The upper triangle of matrices: elements below the `diagonal`-th diagonal become 0."""
+def triu_indices(row: _int, col: _int, offset: _int = 0, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, layout: Any = None) -> Tensor:
+    """(2, n) int64: the row and column of every element in the upper triangle of a row x col matrix."""
 def true_divide(dividend: Any, divisor: Any, *, out: Tensor | None = None) -> Tensor:
     """dividend / divisor."""
 def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -544,15 +847,33 @@ def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def trunc_(input: Tensor) -> Tensor:
     """In-place version of `trunc`; returns `input`."""
 uint8: _dtype
+def unbind(input: Tensor, dim: _int = 0) -> tuple[Tensor, ...]:
+    """One view per position along `dim`, which vanishes."""
+def unflatten(input: Tensor, dim: _int, sizes: Sequence[_int]) -> Tensor:
+    """Dimension `dim` as several of the given sizes, one of which may be -1."""
+def unsqueeze(input: Tensor, dim: _int) -> Tensor:
+    """A view with a dimension of size 1 inserted before dimension `dim` of the result."""
+def vander(x: Tensor, N: _int | None = None, increasing: _bool = False) -> Tensor:
+    """The powers of each element of a vector in a row, highest first unless `increasing`."""
+def var(input: Tensor, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
+    """The variance of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+def var_mean(input: Tensor, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
+    """(variance, mean) of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
 def view_as_complex(input: Tensor) -> Tensor:
     """(*, 2) float32 or float64 -> (*,) complex: a view. The last dimension must lie together in memory."""
 def view_as_real(input: Tensor) -> Tensor:
     """(*,) complex -> (*, 2) real: a view of the pairs."""
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """`tensor_split` along dimension 1; a number of sections must divide its size."""
+def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """The tensors side by side, as NumPy's vstack puts them."""
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
     """`input` where `condition` holds, else `other`; both broadcast, and either may be a number."""
 def xlogy(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * log(other), 0 where input is 0 (NaN where other is NaN)."""
 def xlogy_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `xlogy`; returns `input`."""
-def zeros(*size: Any, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+def zeros(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Zeros of a size."""
+def zeros_like(input: Tensor, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
+    """Zeros with the size, dtype and device of `input`."""

@@ -5,27 +5,49 @@ from builtins import complex as _complex
 from builtins import float as _float
 from builtins import int as _int
 from builtins import str as _str
+from collections.abc import Iterator
+from collections.abc import Sequence
 from naiad.core.device import device as _device
 from naiad.core.dtype import dtype as _dtype
+from naiad.core.storage import TypedStorage
+from naiad.core.storage import UntypedStorage
 from naiad.core.tensor import Tensor
 from numpy import ndarray
 from typing import Any
 
 class Methods:
+    @property
+    def H(self) -> Tensor:
+        """A matrix transposed and conjugated."""
+    @property
+    def T(self) -> Tensor:
+        """A view with all dimensions in reverse order."""
     def __abs__(self) -> Tensor:
         """The absolute value; of complex numbers the modulus, which is real."""
     def __add__(self, other: Any) -> Tensor:
         """input + other."""
     def __and__(self, other: Any) -> Tensor:
         """The bits that both have."""
+    def __array__(self, dtype: Any = None, copy: _bool | None = None) -> ndarray:
+        """The values as an ndarray, sharing memory unless `dtype` or `copy` ask for another."""
+    def __array_wrap__(self, array: ndarray, context: Any = None, return_scalar: _bool = False) -> Tensor:
+        """What NumPy computed from a tensor, as a tensor."""
+    def __complex__(self) -> Any:
+        """The value of a tensor with one element, as complex."""
+    def __contains__(self, element: Any) -> _bool:
+        """Whether any element equals `element`, a number or a tensor."""
     def __div__(self, other: Any) -> Tensor:
         """input / other, in floating point."""
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
         """input == other."""
+    def __float__(self) -> Any:
+        """The value of a tensor with one element, as float."""
     def __floordiv__(self, other: Any) -> Any:
         ...
     def __ge__(self, other: Any) -> Tensor:
         """input >= other."""
+    def __getitem__(self, index: Any) -> Tensor:
+        """A view for ints, slices, None and Ellipsis; a copy for tensors, lists and masks."""
     def __gt__(self, other: Any) -> Tensor:
         """input > other."""
     def __iadd__(self, other: Any) -> Tensor:
@@ -40,6 +62,10 @@ class Methods:
         """In-place version of `remainder`; returns `self`."""
     def __imul__(self, other: Any) -> Tensor:
         """In-place version of `mul`; returns `input`."""
+    def __index__(self) -> _int:
+        """The value of an integer tensor with one element, where Python wants an index."""
+    def __int__(self) -> Any:
+        """The value of a tensor with one element, as int."""
     def __invert__(self) -> Tensor:
         """All bits turned round."""
     def __ior__(self, other: Any) -> Tensor:
@@ -50,6 +76,8 @@ class Methods:
         """In-place version of `bitwise_right_shift`; returns `input`."""
     def __isub__(self, other: Any) -> Tensor:
         """In-place version of `sub`; returns `input`."""
+    def __iter__(self) -> Iterator[Tensor]:
+        """Views of the slices along the first dimension."""
     def __itruediv__(self, other: Any) -> Tensor:
         """In-place version of `div`; returns `input`."""
     def __ixor__(self, other: Any) -> Tensor:
@@ -82,6 +110,8 @@ class Methods:
         ...
     def __rdiv__(self, other: Any) -> Any:
         ...
+    def __reversed__(self) -> Tensor:
+        """Flipped along the first dimension."""
     def __rfloordiv__(self, other: Any) -> Any:
         ...
     def __rlshift__(self, other: Any) -> Any:
@@ -106,12 +136,16 @@ class Methods:
         ...
     def __rxor__(self, other: Any) -> Any:
         ...
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write a number or a tensor, which is broadcast, at an index."""
     def __sub__(self, other: Any) -> Tensor:
         """input - other."""
     def __truediv__(self, other: Any) -> Tensor:
         """input / other, in floating point."""
     def __xor__(self, other: Any) -> Tensor:
         """The bits that one of them has."""
+    def _typed_storage(self) -> TypedStorage:
+        """The storage as elements of this tensor's dtype."""
     def abs(self, *, out: Tensor | None = None) -> Tensor:
         """The absolute value; of complex numbers the modulus, which is real."""
     def abs_(self) -> Tensor:
@@ -156,14 +190,22 @@ class Methods:
         """beta * input + alpha * (the outer product of two vectors)."""
     def addr_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `addr`; returns `self`."""
+    def adjoint(self) -> Tensor:
+        """The last two dimensions swapped, and the values conjugated."""
+    def all(self, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+        """Whether all elements are nonzero, of all or over `dim` (one or several)."""
     def allclose(self, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False) -> _bool:
         """Whether all elements are close, as in `isclose`."""
-    def amax(self, dim: Any = (), keepdim: _bool = False) -> Tensor:
+    def amax(self, dim: Any = (), keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
         """The largest element over `dim`; ties share the gradient."""
-    def amin(self, dim: Any = (), keepdim: _bool = False) -> Tensor:
+    def amin(self, dim: Any = (), keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
         """The smallest element over `dim`; ties share the gradient."""
+    def aminmax(self, *, dim: _int | None = None, keepdim: _bool = False, out: Tensor | None = None) -> Any:
+        """The named tuple (min, max) of all elements or over one dimension."""
     def angle(self) -> Tensor:
         """The angle of complex numbers in (-pi, pi]; 0 or pi for real ones."""
+    def any(self, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+        """Whether any elements are nonzero, of all or over `dim` (one or several)."""
     def arccos(self, *, out: Tensor | None = None) -> Tensor:
         """The angle in [0, pi] whose cosine is the input."""
     def arccos_(self) -> Tensor:
@@ -192,6 +234,16 @@ class Methods:
         """The inverse of tanh, for inputs in (-1, 1)."""
     def arctanh_(self) -> Tensor:
         """In-place version of `atanh`; returns `input`."""
+    def argmax(self, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+        """The position of the first maximum: in the flattened tensor, or along `dim`."""
+    def argmin(self, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+        """The position of the first minimum: in the flattened tensor, or along `dim`."""
+    def argsort(self, dim: _int = -1, descending: _bool = False, stable: _bool = False) -> Tensor:
+        """The indices that sort `input` along `dim`."""
+    def argwhere(self) -> Tensor:
+        """The places of the elements that are not 0, one per row."""
+    def as_strided(self, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor:
+        """A view of the storage with any sizes, strides and offset (counted in elements; default: the tensor's own)."""
     def asin(self, *, out: Tensor | None = None) -> Tensor:
         """The angle in [-pi/2, pi/2] whose sine is the input."""
     def asin_(self) -> Tensor:
@@ -218,6 +270,8 @@ class Methods:
         """beta * input + alpha * (batch1 @ batch2), batch by batch."""
     def baddbmm_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `baddbmm`; returns `self`."""
+    def bfloat16(self, memory_format: Any = None) -> Tensor:
+        """The tensor as bfloat16: itself where it is that already."""
     def bitwise_and(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """The bits that both have."""
     def bitwise_and_(self, other: Any) -> Tensor:
@@ -242,10 +296,24 @@ class Methods:
         """The bits that one of them has."""
     def bitwise_xor_(self, other: Any) -> Tensor:
         """In-place version of `bitwise_xor`; returns `input`."""
+    def bool(self, memory_format: Any = None) -> Tensor:
+        """The tensor as bool: itself where it is that already."""
+    def broadcast_to(self, size: Sequence[_int]) -> Tensor:
+        """A view of `input` with the shape `size`, repeated without copying."""
+    def byte(self, memory_format: Any = None) -> Tensor:
+        """The tensor as uint8: itself where it is that already."""
+    def cdouble(self, memory_format: Any = None) -> Tensor:
+        """The tensor as complex128: itself where it is that already."""
     def ceil(self, *, out: Tensor | None = None) -> Tensor:
         """The smallest integer that is no smaller."""
     def ceil_(self) -> Tensor:
         """In-place version of `ceil`; returns `input`."""
+    def cfloat(self, memory_format: Any = None) -> Tensor:
+        """The tensor as complex64: itself where it is that already."""
+    def char(self, memory_format: Any = None) -> Tensor:
+        """The tensor as int8: itself where it is that already."""
+    def chunk(self, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
+        """At most `chunks` views of equal size along `dim`, the last of them maybe shorter."""
     def clamp(self, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
         """input between `min` and `max`, each a number, a tensor that broadcasts, or None. Where they cross, max wins."""
     def clamp_(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -272,6 +340,8 @@ class Methods:
         """The complex conjugate; a real tensor itself."""
     def conj_physical_(self) -> Tensor:
         """In-place version of `conj`; returns `input`."""
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """Itself if its elements lie in the order of `memory_format` (default: row-major), else a copy where they do."""
     def copy_(self, src: Tensor, non_blocking: _bool = False) -> Tensor:
         """Write the values of `src` into this tensor: broadcast, converted to its dtype and moved to its device."""
     def copysign(self, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -286,14 +356,42 @@ class Methods:
         """The hyperbolic cosine."""
     def cosh_(self) -> Tensor:
         """In-place version of `cosh`; returns `input`."""
+    def count_nonzero(self, dim: Any = None) -> Tensor:
+        """How many elements are not 0, of all or over `dim`, as int64."""
     def cpu(self) -> Tensor:
         """The tensor in host memory."""
     def cuda(self, device: _device | _str | _int | None = None, non_blocking: _bool = False) -> Tensor:
         """The tensor on a cuda device."""
+    def cummax(self, dim: _int, *, out: Tensor | None = None) -> Any:
+        """The named tuple (values, indices) of running maxima along `dim`."""
+    def cummin(self, dim: _int, *, out: Tensor | None = None) -> Any:
+        """The named tuple (values, indices) of running minima along `dim`."""
+    def cumprod(self, dim: _int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+        """Running products along `dim`. bool and integers are multiplied in int64."""
+    def cumprod_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """In-place version of `cumprod`; returns `self`."""
+    def cumsum(self, dim: _int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+        """Running sums along `dim`. bool and integers are summed in int64."""
+    def cumsum_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """In-place version of `cumsum`; returns `self`."""
+    def data_ptr(self) -> _int:
+        """The address of the first element; 0 where there is none."""
     def deg2rad(self, *, out: Tensor | None = None) -> Tensor:
         """Degrees as radians."""
     def deg2rad_(self) -> Tensor:
         """In-place version of `deg2rad`; returns `input`."""
+    def diag(self, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+        """A vector as the diagonal of a square matrix; a matrix's diagonal as a vector (a copy)."""
+    def diag_embed(self, offset: _int = 0, dim1: _int = -2, dim2: _int = -1) -> Tensor:
+        """Matrices of zeros with the last dimension of `input` on a diagonal of dimensions `dim1` and `dim2`."""
+    def diagflat(self, offset: _int = 0) -> Tensor:
+        """The elements, flattened, as the diagonal of a square matrix."""
+    def diagonal(self, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
+        """A view of the elements at (i, i + offset) of dimensions `dim1` and `dim2`, as a new last dimension."""
+    def diagonal_scatter(self, src: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
+        """A copy of `input` with `src` on a diagonal of dimensions `dim1` and `dim2`."""
+    def diff(self, n: _int = 1, dim: _int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
+        """The differences of neighbours along `dim`, taken `n` times; `prepend` and `append` are put on first."""
     def digamma(self, *, out: Tensor | None = None) -> Tensor:
         """The derivative of lgamma."""
     def digamma_(self) -> Tensor:
@@ -306,6 +404,10 @@ class Methods:
         """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
     def divide_(self, other: Any, *, rounding_mode: _str | None = None) -> Tensor:
         """In-place `div`."""
+    def double(self, memory_format: Any = None) -> Tensor:
+        """The tensor as float64: itself where it is that already."""
+    def dsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """`tensor_split` along dimension 2; a number of sections must divide its size."""
     def eq(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input == other."""
     def equal(self, other: Tensor) -> _bool:
@@ -332,6 +434,8 @@ class Methods:
         """In-place version of `exp`; returns `input`."""
     def expand(self, *size: Any) -> Tensor:
         """A view with size-1 dimensions repeated; -1 keeps a size."""
+    def expand_as(self, other: Tensor) -> Tensor:
+        """`self.expand(other.size())`."""
     def expm1(self, *, out: Tensor | None = None) -> Tensor:
         """exp(input) - 1, accurate near 0."""
     def expm1_(self) -> Tensor:
@@ -342,6 +446,16 @@ class Methods:
         """The integer part."""
     def fix_(self) -> Tensor:
         """In-place version of `trunc`; returns `input`."""
+    def flatten(self, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
+        """Dimensions `start_dim` to `end_dim` as one; a view where possible. A 0-d tensor becomes 1-d."""
+    def flip(self, *dims: Any, **named: Any) -> Tensor:
+        """A copy with the order along `dims` reversed."""
+    def fliplr(self) -> Tensor:
+        """The columns in reverse order."""
+    def flipud(self) -> Tensor:
+        """The rows in reverse order."""
+    def float(self, memory_format: Any = None) -> Tensor:
+        """The tensor as float32: itself where it is that already."""
     def float_power(self, exponent: Any, *, out: Tensor | None = None) -> Tensor:
         """`pow` computed in float64 (complex128 for complex operands)."""
     def float_power_(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -366,6 +480,8 @@ class Methods:
         """input - trunc(input)."""
     def frac_(self) -> Tensor:
         """In-place version of `frac`; returns `input`."""
+    def gather(self, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
+        """Elements of `input` with the numbers `index` along `dim`; the result has the shape of `index`."""
     def ge(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input >= other."""
     def greater(self, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -374,12 +490,16 @@ class Methods:
         """input >= other."""
     def gt(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input > other."""
+    def half(self, memory_format: Any = None) -> Tensor:
+        """The tensor as float16: itself where it is that already."""
     def hardshrink(self, lambd: _float = 0.5) -> Tensor:
         """input, but 0 within lambd of 0."""
     def heaviside(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """0 below 0, `values` at 0, 1 above."""
     def heaviside_(self, values: Any) -> Tensor:
         """In-place version of `heaviside`; returns `input`."""
+    def hsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """`tensor_split` along dimension 0; a number of sections must divide its size."""
     def hypot(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """sqrt(input**2 + other**2)."""
     def hypot_(self, other: Any) -> Tensor:
@@ -387,12 +507,40 @@ class Methods:
     @property
     def imag(self, _part: Any = ...) -> Tensor:
         """A view of the imaginary parts. Raises RuntimeError for real tensors."""
-    def index_select(self, dim: _int, index: Tensor) -> Tensor:
+    def index_add(self, dim: _int, index: Tensor, source: Tensor, *, alpha: _complex = 1) -> Tensor:
+        """`input` with `alpha` times the slices of `source` added at `index` along `dim`."""
+    def index_add_(self, dim: _int, index: Tensor, source: Tensor, *, alpha: _complex = 1) -> Tensor:
+        """In-place version of `index_add`."""
+    def index_copy(self, dim: _int, index: Tensor, source: Tensor) -> Tensor:
+        """`input` with the slices of `source` in the places `index` along `dim`."""
+    def index_copy_(self, dim: _int, index: Tensor, source: Tensor) -> Tensor:
+        """In-place version of `index_copy`."""
+    def index_fill(self, dim: _int, index: Tensor, value: Any) -> Tensor:
+        """`input` with `value` (a number or a 0-d tensor) in the places `index` along `dim`."""
+    def index_fill_(self, dim: _int, index: Tensor, value: Any) -> Tensor:
+        """In-place version of `index_fill`."""
+    def index_put(self, indices: Any, values: Tensor, accumulate: _bool = False) -> Tensor:
+        """A copy of `input` with `values` written (or added) at the places named by a tuple of tensors."""
+    def index_put_(self, indices: Any, values: Tensor, accumulate: _bool = False) -> Tensor:
+        """In-place version of `index_put`."""
+    def index_reduce(self, dim: _int, index: Tensor, source: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
+        """Combine the slices of `source` that `index` brings to one place along `dim`: prod, mean, amax or amin."""
+    def index_reduce_(self, dim: _int, index: Tensor, source: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
+        """In-place version of `index_reduce`."""
+    def index_select(self, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The slices along `dim` named by `index`, an int32 or int64 vector. Raises IndexError out of range."""
+    def int(self, memory_format: Any = None) -> Tensor:
+        """The tensor as int32: itself where it is that already."""
     def is_conj(self) -> _bool:
         """False: conjugates are computed at once here."""
+    def is_contiguous(self, memory_format: Any = None) -> _bool:
+        """Whether the elements lie in memory in the order of `memory_format` (row-major by default) without gaps."""
     def is_nonzero(self) -> _bool:
         """Whether a tensor of one element is not 0."""
+    def is_set_to(self, tensor: Tensor) -> _bool:
+        """Whether both look at the same elements of the same storage with the same geometry."""
+    def is_shared(self) -> _bool:
+        """Whether the memory is shared with other processes: never for this kind of memory, except on cuda."""
     def isclose(self, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False) -> Tensor:
         """Whether |input - other| <= atol + rtol * |other|, elementwise; infinities are close to themselves."""
     def isfinite(self, *, out: Tensor | None = None) -> Tensor:
@@ -409,6 +557,8 @@ class Methods:
         """Whether the imaginary part is 0."""
     def item(self) -> Any:
         """The value of a tensor with one element as a Python number."""
+    def kthvalue(self, k: _int, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+        """The named tuple (values, indices) of the `k`-th smallest element along `dim`, counted from 1."""
     def ldexp(self, other: Tensor) -> Tensor:
         """input * 2**other."""
     def ldexp_(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -449,6 +599,8 @@ class Methods:
         """log(exp(input) + exp(other)), without overflow."""
     def logaddexp2(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """log2(2**input + 2**other), without overflow."""
+    def logcumsumexp(self, dim: _int, *, out: Tensor | None = None) -> Tensor:
+        """log(cumsum(exp(input))) along `dim`, without overflow."""
     def logical_and(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """Whether both are nonzero."""
     def logical_and_(self, other: Any) -> Tensor:
@@ -469,14 +621,50 @@ class Methods:
         """log(input / (1 - input)), the inverse of sigmoid. `eps`: clamp the input to [eps, 1 - eps] first."""
     def logit_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `logit`; returns `self`."""
+    def logsumexp(self, dim: Any, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+        """log(sum(exp(input))) over `dim`, without overflow. Integers give floats."""
+    def long(self, memory_format: Any = None) -> Tensor:
+        """The tensor as int64: itself where it is that already."""
     def lt(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input < other."""
+    @property
+    def mH(self) -> Tensor:
+        """Matrices in the last two dimensions transposed and conjugated."""
+    @property
+    def mT(self) -> Tensor:
+        """A view with the last two dimensions swapped."""
+    def masked_fill(self, mask: Tensor, value: Any) -> Tensor:
+        """`input` with `value` (a number or a 0-d tensor) where `mask` is true. Both are broadcast."""
+    def masked_fill_(self, mask: Tensor, value: Any) -> Tensor:
+        """In-place version of `masked_fill`."""
+    def masked_scatter(self, mask: Tensor, source: Tensor) -> Tensor:
+        """`input` with the elements of `source`, one after the other, where `mask` is true."""
+    def masked_scatter_(self, mask: Tensor, source: Tensor) -> Tensor:
+        """In-place version of `masked_scatter`."""
+    def masked_select(self, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The elements where `mask` is true, in one dimension. Both are broadcast."""
     def matmul(self, other: Tensor) -> Tensor:
         """The matrix product: vectors, matrices, and batches of matrices that broadcast."""
+    def max(self, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
+        """The largest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the largest of each pair. NaN wins."""
     def maximum(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """The larger of two; NaN if either is. A tie shares the gradient."""
+    def mean(self, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, axis: Any = None, keepdims: _bool | None = None, out: Tensor | None = None) -> Tensor:
+        """The mean of all elements, or over `dim`. Raises RuntimeError for integers."""
+    def median(self, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+        """The lower of the middle elements; with `dim` (values, indices). NaN where there is one."""
+    def min(self, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
+        """The smallest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the smallest of each pair. NaN wins."""
     def minimum(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """The smaller of two; NaN if either is. A tie shares the gradient."""
+    def mode(self, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+        """The named tuple (values, indices) of the most frequent value along `dim`."""
+    def moveaxis(self, source: Any, destination: Any) -> Tensor:
+        """A view with dimensions moved to new places, the others in their order."""
+    def movedim(self, source: Any, destination: Any) -> Tensor:
+        """A view with dimensions moved to new places, the others in their order."""
+    def msort(self, *, out: Tensor | None = None) -> Tensor:
+        """Sorted along the first dimension."""
     def mul(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input * other."""
     def mul_(self, other: Any) -> Tensor:
@@ -489,6 +677,16 @@ class Methods:
         """Numbers for NaN (0), inf (the dtype's largest) and -inf (its smallest)."""
     def nan_to_num_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `nan_to_num`; returns `self`."""
+    def nanmean(self, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+        """The mean of what is not NaN."""
+    def nanmedian(self, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
+        """`median` of what is not NaN."""
+    def nanquantile(self, q: Any, dim: _int | None = None, keepdim: _bool = False, *, interpolation: _str = 'linear', out: Tensor | None = None) -> Tensor:
+        """`quantile` of what is not NaN."""
+    def nansum(self, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+        """The sum of what is not NaN."""
+    def narrow(self, dim: _int, start: Any, length: _int) -> Tensor:
+        """A view of `length` positions along `dim` from `start` on. Raises IndexError or RuntimeError out of range."""
     def ne(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input != other."""
     def neg(self, *, out: Tensor | None = None) -> Tensor:
@@ -499,14 +697,32 @@ class Methods:
         """-input."""
     def negative_(self) -> Tensor:
         """In-place version of `neg`; returns `input`."""
+    def new_empty(self, *sizes: Any, size: Any = None, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
+        """Uninitialized memory of a size, with this tensor's dtype and device."""
+    def new_empty_strided(self, size: Sequence[_int], stride: Sequence[_int], dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
+        """Uninitialized memory seen with these strides, with this tensor's dtype and device."""
+    def new_full(self, size: Sequence[_int], fill_value: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
+        """One number everywhere, with this tensor's dtype and device."""
+    def new_ones(self, *sizes: Any, size: Any = None, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
+        """Ones of a size, with this tensor's dtype and device."""
+    def new_tensor(self, data: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
+        """A copy of `data` as a tensor of this one's dtype and device."""
+    def new_zeros(self, *sizes: Any, size: Any = None, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
+        """Zeros of a size, with this tensor's dtype and device."""
     def nextafter(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """The next number after `input` toward `other`."""
     def nextafter_(self, other: Any) -> Tensor:
         """In-place version of `nextafter`; returns `input`."""
+    def nonzero(self, *, as_tuple: _bool = False) -> Any:
+        """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
+    def norm(self, p: Any = 'fro', dim: Any = None, keepdim: _bool = False, out: Tensor | None = None, dtype: _dtype | None = None) -> Tensor:
+        """The p-norm of all elements or over `dim`; "fro" (and None) is 2, "nuc" the sum of the singular values."""
     def not_equal(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input != other."""
     def numpy(self, *, force: _bool = False) -> ndarray:
         """The values as an ndarray that shares memory. `force`: detach and copy to the host first where needed."""
+    def permute(self, *dims: Any) -> Tensor:
+        """A view with the dimensions in the order `dims`."""
     def positive(self) -> Tensor:
         """The tensor itself. Raises RuntimeError for bool."""
     def pow(self, exponent: Any, *, out: Tensor | None = None) -> Tensor:
@@ -515,10 +731,20 @@ class Methods:
         """In-place version of `pow`; returns `self`."""
     def prelu(self, weight: Tensor) -> Tensor:
         """input where it is positive, else weight * input; one weight, or one per channel (dimension 1)."""
+    def prod(self, dim: _int | None = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
+        """The product of all elements, or over one dimension. bool and integers are multiplied in int64."""
+    def put(self, index: Tensor, source: Tensor, accumulate: _bool = False) -> Tensor:
+        """A copy with the elements of `source` written (or added) at the numbers `index` among all elements."""
+    def put_(self, index: Tensor, source: Tensor, accumulate: _bool = False) -> Tensor:
+        """In-place version of `put`."""
+    def quantile(self, q: Any, dim: _int | None = None, keepdim: _bool = False, *, interpolation: _str = 'linear', out: Tensor | None = None) -> Tensor:
+        """The `q`-th quantiles (q a number or a vector in [0, 1]) of all elements or over `dim`."""
     def rad2deg(self, *, out: Tensor | None = None) -> Tensor:
         """Radians as degrees."""
     def rad2deg_(self) -> Tensor:
         """In-place version of `rad2deg`; returns `input`."""
+    def ravel(self) -> Tensor:
+        """All elements in one dimension; a view where possible."""
     @property
     def real(self, _part: Any = ...) -> Tensor:
         """A view of the real parts; a real tensor itself."""
@@ -534,8 +760,18 @@ class Methods:
         """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
     def remainder_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `remainder`; returns `self`."""
+    def repeat(self, *repeats: Any) -> Tensor:
+        """A copy repeated along each dimension; more numbers than dimensions add leading ones."""
+    def repeat_interleave(self, repeats: Any = None, dim: _int | None = None, *, output_size: _int | None = None) -> Tensor:
+        """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
     def reshape(self, *shape: Any) -> Tensor:
         """The elements in another shape: a view where possible, else a copy. One size may be -1."""
+    def reshape_as(self, other: Tensor) -> Tensor:
+        """`self.reshape(other.size())`."""
+    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
+        """Change the shape in place; more elements than the storage holds get new, uninitialized memory."""
+    def resize_as_(self, tensor: Tensor, memory_format: Any = None) -> Tensor:
+        """`self.resize_(tensor.size())`."""
     def resolve_conj(self) -> Tensor:
         """The tensor itself: conjugates are computed at once here."""
     def resolve_neg(self) -> Tensor:
@@ -544,7 +780,11 @@ class Methods:
         """Keep the gradient of this tensor, which is no leaf, in its `.grad`."""
     @property
     def retains_grad(self) -> _bool:
-        ...
+        """Whether backward leaves the gradient of this tensor, which is no leaf, in its `.grad`."""
+    def roll(self, shifts: Any, dims: Any = ()) -> Tensor:
+        """A copy with the elements moved by `shifts` along `dims`, round the end; over all elements without `dims`."""
+    def rot90(self, k: _int = 1, dims: Sequence[_int] = ...) -> Tensor:
+        """A copy turned `k` times by 90 degrees in the plane of `dims`, from the first towards the second."""
     def round(self, *, decimals: _int = 0) -> Tensor:
         """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
     def round_(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -553,10 +793,30 @@ class Methods:
         """1 / sqrt(input)."""
     def rsqrt_(self) -> Tensor:
         """In-place version of `rsqrt`; returns `input`."""
+    def scatter(self, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
+        """`input` with the elements of `src` (or a number) at the numbers `index` along `dim`."""
+    def scatter_(self, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
+        """In-place version of `scatter`."""
+    def scatter_add(self, dim: _int, index: Tensor, src: Tensor) -> Tensor:
+        """`input` with the elements of `src` added at the numbers `index` along `dim`."""
+    def scatter_add_(self, dim: _int, index: Tensor, src: Tensor) -> Tensor:
+        """In-place version of `scatter_add`."""
+    def scatter_reduce(self, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
+        """Combine what `index` brings to one place along `dim`: sum, prod, mean, amax or amin, with `input` or without."""
+    def scatter_reduce_(self, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
+        """In-place version of `scatter_reduce`."""
+    def select(self, dim: _int, index: _int) -> Tensor:
+        """A view of one position along `dim`, which vanishes. Raises IndexError out of range."""
+    def select_scatter(self, src: Tensor, dim: _int, index: _int) -> Tensor:
+        """A copy of `input` with `src` at one position along `dim`."""
+    def set_(self, source: Any = None, storage_offset: _int = 0, size: Sequence[_int] | None = None, stride: Any = ()) -> Tensor:
+        """Look at other memory: that of a tensor, or of a storage with a geometry (default: all of it, 1-d)."""
     def sgn(self) -> Tensor:
         """The sign of real numbers, input / |input| of complex ones."""
     def sgn_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `sgn`; returns `self`."""
+    def short(self, memory_format: Any = None) -> Tensor:
+        """The tensor as int16: itself where it is that already."""
     def sigmoid(self, *, out: Tensor | None = None) -> Tensor:
         """1 / (1 + exp(-input))."""
     def sigmoid_(self) -> Tensor:
@@ -579,8 +839,16 @@ class Methods:
         """The hyperbolic sine."""
     def sinh_(self) -> Tensor:
         """In-place version of `sinh`; returns `input`."""
+    def slice_scatter(self, src: Tensor, dim: _int = 0, start: _int | None = None, end: _int | None = None, step: _int = 1) -> Tensor:
+        """A copy of `input` with `src` in the positions `start:end:step` along `dim`."""
     def softmax(self, dim: _int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
         """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
+    def sort(self, dim: _int = -1, descending: _bool = False, stable: _bool = False, *, out: Tensor | None = None) -> Any:
+        """The named tuple (values, indices) in ascending or descending order along `dim`; always stable, NaN is largest."""
+    def split(self, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+        """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
+    def split_with_sizes(self, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
+        """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""
     def sqrt(self, *, out: Tensor | None = None) -> Tensor:
         """The square root; NaN below 0."""
     def sqrt_(self) -> Tensor:
@@ -589,6 +857,16 @@ class Methods:
         """input * input."""
     def square_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `square`; returns `self`."""
+    def squeeze(self, dim: _int | Sequence[_int] | None = None) -> Tensor:
+        """A view without the dimensions of size 1: all of them, or those in `dim`."""
+    def std(self, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
+        """The standard deviation of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+    def storage(self) -> TypedStorage:
+        """The storage as elements of this tensor's dtype."""
+    def storage_offset(self) -> _int:
+        """Elements between the start of the storage and the first element."""
+    def stride(self, dim: _int | None = None) -> Any:
+        """Elements from one position to the next in memory, for all dimensions or one."""
     def sub(self, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """input - alpha * other."""
     def sub_(self, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
@@ -597,12 +875,18 @@ class Methods:
         """input - alpha * other."""
     def subtract_(self, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """input - alpha * other."""
-    def sum(self, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None) -> Tensor:
-        """The sum of all elements, or over `dim`. bool and integers are summed in int64."""
+    def sum(self, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, axis: Any = None, keepdims: _bool | None = None, out: Tensor | None = None) -> Tensor:
+        """The sum of all elements, or over `dim` (one or several). bool and integers are summed in int64."""
     def swapaxes(self, dim0: _int, dim1: _int) -> Tensor:
         """A view with two dimensions swapped."""
     def swapdims(self, dim0: _int, dim1: _int) -> Tensor:
         """A view with two dimensions swapped."""
+    def t(self) -> Tensor:
+        """A view of a matrix with rows and columns swapped; vectors and 0-d tensors as they are."""
+    def take(self, index: Tensor) -> Tensor:
+        """The elements with the numbers `index` among all, row by row; the result has the shape of `index`."""
+    def take_along_dim(self, indices: Tensor, dim: _int | None = None, *, out: Tensor | None = None) -> Tensor:
+        """Elements with the numbers `indices` along `dim`, broadcast against each other; all elements if `dim` is None."""
     def tan(self, *, out: Tensor | None = None) -> Tensor:
         """The tangent of an angle in radians."""
     def tan_(self) -> Tensor:
@@ -611,12 +895,28 @@ class Methods:
         """The hyperbolic tangent."""
     def tanh_(self) -> Tensor:
         """In-place version of `tanh`; returns `input`."""
+    def tensor_split(self, indices_or_sections: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+        """Views of `n` nearly equal sections along `dim`, or cut before each of the given indices."""
+    def tile(self, *dims: Any) -> Tensor:
+        """`repeat`, where missing leading numbers are 1."""
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """Convert: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``, with non_blocking, copy."""
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers; a 0-d tensor as a number."""
+    def topk(self, k: _int, dim: _int = -1, largest: _bool = True, sorted: _bool = True, *, out: Tensor | None = None) -> Any:
+        """The named tuple (values, indices) of the `k` largest (or smallest) elements along `dim`, best first."""
+    def trace(self) -> Tensor:
+        """The sum of a matrix's diagonal."""
     def transpose(self, dim0: _int, dim1: _int) -> Tensor:
         """A view with two dimensions swapped."""
+    def tril(self, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+        """The lower triangle of matrices: elements above the `diagonal`-th diagonal become 0."""
+    def tril_(self, diagonal: _int = 0) -> Tensor:
+        """In-place `tril`."""
+    def triu(self, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+        """The upper triangle of matrices: elements below the `diagonal`-th diagonal become 0."""
+    def triu_(self, diagonal: _int = 0) -> Tensor:
+        """In-place `triu`."""
     def true_divide(self, divisor: Any, *, out: Tensor | None = None) -> Tensor:
         """dividend / divisor."""
     def true_divide_(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -625,6 +925,28 @@ class Methods:
         """The integer part."""
     def trunc_(self) -> Tensor:
         """In-place version of `trunc`; returns `input`."""
+    def type(self, dtype: Any = None, non_blocking: _bool = False, **kwargs: Any) -> Any:
+        """Without an argument the type's name in PyTorch, such as 'torch.FloatTensor'; else the tensor converted to it."""
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor in the dtype, and on the device, of another."""
+    def unbind(self, dim: _int = 0) -> tuple[Tensor, ...]:
+        """One view per position along `dim`, which vanishes."""
+    def unflatten(self, dim: _int, sizes: Sequence[_int]) -> Tensor:
+        """Dimension `dim` as several of the given sizes, one of which may be -1."""
+    def unfold(self, dimension: _int, size: _int, step: _int) -> Tensor:
+        """A view of all windows of `size` along `dimension`, `step` apart, whose positions are a new last dimension."""
+    def unsqueeze(self, dim: _int) -> Tensor:
+        """A view with a dimension of size 1 inserted before dimension `dim` of the result."""
+    def untyped_storage(self) -> UntypedStorage:
+        """The bytes in which this tensor lies; views of one memory have one storage."""
+    def var(self, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
+        """The variance of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+    def view(self, *shape: Any) -> Tensor:
+        """The same memory in another shape, one size of which may be -1, or read as another dtype: ``x.view(int32)``."""
+    def view_as(self, other: Tensor) -> Tensor:
+        """`self.view(other.size())`."""
+    def vsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """`tensor_split` along dimension 1; a number of sections must divide its size."""
     def where(self, condition: Tensor, other: Any) -> Tensor:
         """`self` where `condition` holds, else `other`."""
     def xlogy(self, other: Any, *, out: Tensor | None = None) -> Tensor:
