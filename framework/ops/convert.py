@@ -11,7 +11,7 @@ from naiad.autograd.record import record
 from naiad.core import backend
 from naiad.core.device import CPU, CUDA, device
 from naiad.core.dispatch import apply
-from naiad.core.dtype import COMPLEX, dtype
+from naiad.core.dtype import COMPLEX, INT, dtype
 from naiad.core.inplace import inplace_call
 from naiad.core.op import Op, public
 from naiad.core.primitive import primitive, same_as
@@ -103,6 +103,21 @@ def fill_op(input: np.ndarray, *, value: Any) -> np.ndarray:
     return np.full(input.shape, value, input.dtype)
 
 
+def fitting(x: Tensor, value: Any) -> Any:
+    """A Python number as one of the dtype of `x`. Raises RuntimeError where it does not fit."""
+    of = x._dtype
+    if isinstance(value, complex) and of.kind < 3:
+        raise RuntimeError(f"value cannot be converted to type {of.name} without overflow: it is {value}")
+    if of.kind == INT and (isinstance(value, int) or value == value):
+        value = int(value)
+        info = np.iinfo(of.np)
+        if info.min == 0 and -info.max <= value < 0:
+            return value + info.max + 1
+        if not info.min <= value <= info.max:
+            raise RuntimeError(f"value cannot be converted to type {of.name} without overflow: it is {value}")
+    return bool(value) if of.kind == 0 else value
+
+
 _fill_into = inplace_call(fill_op.op)  # type: ignore[attr-defined]
 
 
@@ -115,7 +130,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions"
             )
         return copy_(self, value)
-    return _fill_into(self, value=value)
+    return _fill_into(self, value=fitting(self, value))
 
 
 @public("Tensor")
