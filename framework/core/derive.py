@@ -41,9 +41,12 @@ RULES: dict[str, Callable] = {
     "div": lambda m, g, out, a, b: (g / m.conj(b), -g * m.conj(out / b)),
     "neg": lambda m, g, out, a: (-g,),
     "conj": lambda m, g, out, a: (m.conj(g),),
+    # A real value takes only the real part of what comes back to it.
     "real": lambda m, g, out, a: (m.real(g),),
-    "imag": lambda m, g, out, a: (g * 1j,),
-    "abs": lambda m, g, out, a: (g * m.sgn(a),),
+    "imag": lambda m, g, out, a: (m.real(g) * 1j,),
+    "abs": lambda m, g, out, a: (m.real(g) * m.sgn(a),),
+    # z / |z| moves along the unit circle only; for real numbers this is 0.
+    "sgn": lambda m, g, out, a: (m.where(a == 0, 0.0, (g - m.real(g * m.conj(out)) * out) / m.abs(a)),),
     "where": lambda m, g, out, c, a, b: (None, m.where(c, g, 0.0), m.where(c, 0.0, g)),
     "maximum": lambda m, g, out, a, b: (_share(m, a > b, a == b, g, b), _share(m, b > a, a == b, g, a)),
     "minimum": lambda m, g, out, a, b: (_share(m, a < b, a == b, g, b), _share(m, b < a, a == b, g, a)),
@@ -85,7 +88,7 @@ RULES: dict[str, Callable] = {
     # Piecewise constant: no gradient flows.
     **{
         op: lambda m, g, out, *args: (None,) * len(args)
-        for op in ("floor", "ceil", "trunc", "rint", "sgn", "trunc_div", "floor_div")
+        for op in ("floor", "ceil", "trunc", "rint", "trunc_div", "floor_div")
     },
 }
 _NO_GRADIENT = frozenset(
