@@ -147,9 +147,9 @@ class Pass:
             if leaf._grad is None:
                 leaf._grad = clone_op(gradient) if create_graph else self._own(gradient)
             elif create_graph:
-                leaf._grad = leaf._grad + gradient  # type: ignore[operator]
+                leaf._grad = leaf._grad + gradient
             else:
-                leaf._grad.add_(gradient)  # type: ignore[attr-defined]
+                leaf._grad.add_(gradient)
             if hooks is not None and hooks.after:
                 state = current()
                 for after in list(hooks.after.values()):
@@ -174,7 +174,7 @@ def fitted(gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
         gradient = sum_to(gradient, shape)
     if gradient._dtype is not dtype:
         if gradient._dtype.kind == COMPLEX and dtype.kind != COMPLEX:
-            gradient = gradient.real  # type: ignore[attr-defined]  # the gradient of a real operand is real
+            gradient = gradient.real  # the gradient of a real operand is real
         gradient = cast(gradient, dtype=dtype)
     return gradient
 

@@ -259,7 +259,7 @@ def once_differentiable(function: Callable) -> Callable:
 class _Once(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()  # type: ignore[attr-defined]
+        return x.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

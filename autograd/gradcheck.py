@@ -124,7 +124,7 @@ def _analytical(func: Callable, inputs: tuple, i: int, o: int) -> np.ndarray:
             seed = np.zeros(output._array.shape, output._array.dtype)
             seed.reshape(-1)[k] = unit
             (found,) = grad([output], [inputs[i]], [from_numpy(seed)], retain_graph=True, allow_unused=True)
-            values = np.zeros_like(inputs[i]._array) if found is None else found.detach().cpu()._array  # type: ignore[attr-defined]
+            values = np.zeros_like(inputs[i]._array) if found is None else found.detach().cpu()._array
             rows.append(_parts(values).copy())
     return np.array(rows).reshape(len(rows), inputs[i].numel() * len(_basis(inputs[i]._array)))
 

@@ -48,7 +48,8 @@ def classifier_step(m: Any) -> Callable[[], Any]:
 
 def gpt_step(m: Any) -> Callable[[], Any]:
     """Four blocks of width 128 over 64 characters."""
-    nn, F, width, heads, context = m.nn, m.nn.functional, 128, 4, 64
+    nn: Any = m.nn
+    F, width, heads, context = nn.functional, 128, 4, 64
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -59,9 +60,7 @@ def gpt_step(m: Any) -> Callable[[], Any]:
 
         def forward(self, x: Any) -> Any:
             b, t, c = x.shape
-            q, k, v = (
-                z.view(b, t, heads, c // heads).transpose(1, 2) for z in self.qkv(self.norm1(x)).split(c, dim=2)
-            )
+            q, k, v = (z.view(b, t, heads, c // heads).transpose(1, 2) for z in self.qkv(self.norm1(x)).split(c, dim=2))
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, c)
             x = x + self.proj(y)
             return x + self.down(F.gelu(self.up(self.norm2(x))))

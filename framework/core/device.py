@@ -22,7 +22,7 @@ class device:
         if isinstance(type, device):
             return type
         if isinstance(type, int) and not isinstance(type, bool):
-            type, index = "cuda", type
+            index, type = type, "cuda"
         if not isinstance(type, str):
             raise TypeError(f"device(): expected a string, an int or a device, got {type!r}")
         name, colon, number = type.partition(":")
@@ -60,7 +60,7 @@ class device:
 device.__module__ = "naiad"
 
 
-def _intern(cls: type, name: str, index: int | None) -> device:
+def _intern(cls: type[device], name: str, index: int | None) -> device:
     found = _instances.get((name, index))
     if found is None:
         found = object.__new__(cls)

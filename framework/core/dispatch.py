@@ -58,7 +58,7 @@ def settle(op: Op, xs: Sequence) -> tuple[list, device]:
         if isinstance(x, Tensor) and x._device is not home:
             if not _is_zero_dim_cpu(x):
                 raise RuntimeError(_device_mix(op, settled))
-            settled[i] = x.to(home)  # type: ignore[attr-defined]
+            settled[i] = x.to(home)
     return settled, home
 
 
@@ -153,4 +153,4 @@ def deliver(result: Tensor, out: Tensor) -> Tensor:
             raise RuntimeError(f"out= has shape {list(out.shape)}, but the result has {list(result.shape)}")
         out.data = wrap(result._array, result._dtype, result._device)
         return out
-    return out.copy_(result)  # type: ignore[attr-defined]
+    return out.copy_(result)

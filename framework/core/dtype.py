@@ -141,6 +141,14 @@ def combine(dimensioned: dtype | None, zero_dim: dtype | None, number: dtype | N
 class finfo:
     """Limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
+    bits: int
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+    resolution: float
+
     def __init__(self, type: dtype | None = None) -> None:
         from naiad.core.state import default_dtype
 

@@ -74,7 +74,7 @@ class Elementwise(Op):
         for i, x in enumerate(xs):
             wanted = bool_ if i in self.flags else common
             if isinstance(x, Tensor) and x._dtype is not wanted:
-                xs[i] = x.to(wanted)  # type: ignore[attr-defined]
+                xs[i] = x.to(wanted)
         kernel, result = self.kernel(home, common)
         try:
             array = kernel(*[self._argument(i, x, common, home) for i, x in enumerate(xs)])
@@ -212,8 +212,8 @@ def _ufunc_kernel(ufunc: np.ufunc, arity: int) -> Callable:
         except RuntimeError:
             return quietly(ufunc, a, out=...)
 
-    made = unary if arity == 1 else binary
-    made.ufunc = ufunc  # type: ignore[attr-defined]  # in-place ops write through it
+    made: Any = unary if arity == 1 else binary
+    made.ufunc = ufunc  # in-place ops write through it
     return made
 
 
@@ -316,6 +316,7 @@ def _binary_call(op: Elementwise, foreign: Callable) -> Callable:
         if out is not None or state.modes or not isinstance(input, Tensor):
             result = foreign(op, (input, other))
             return result if out is None else deliver(result, out)
+        mask: int
         dtype, device, mask = input._dtype, input._device, input._needs_grad
         found = tables[device.kind].get(dtype)
         if found is None:

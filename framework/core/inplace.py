@@ -107,10 +107,10 @@ def _outside_of_view(g: Tensor, link: Any) -> Tensor:
     state = current()
     replace(State(False))
     try:
-        link.replay(mask).fill_(False)  # type: ignore[attr-defined]
+        link.replay(mask).fill_(False)
     finally:
         replace(state)
-    return g * mask.to(g.device)  # type: ignore[attr-defined,operator]
+    return g * mask.to(g.device)
 
 
 def _inside_of_view(g: Tensor, link: Any) -> Tensor:
@@ -122,7 +122,7 @@ COPY_SLICES = _CopySlices()
 
 # ---------------------------------------------------------------- writing
 def _copy(x: Tensor) -> Any:
-    return x._array.copy() if x._device.kind == CPU else x.clone()._array  # type: ignore[attr-defined]
+    return x._array.copy() if x._device.kind == CPU else x.clone()._array
 
 
 def _write(own: InPlace, state: State, x: Tensor, xs: Sequence, attrs: dict | None) -> None:
@@ -156,7 +156,7 @@ def _write_directly(op: Op, x: Tensor, xs: Sequence, attrs: dict | None) -> bool
     y = xs[1]
     found = op.tables[CPU].get(x._dtype)
     ufunc = getattr(found[0], "ufunc", None) if found else None
-    if ufunc is None or found[1] is not x._dtype:
+    if found is None or ufunc is None or found[1] is not x._dtype:
         return False
     if isinstance(y, Tensor):
         if y._dtype is not x._dtype or y._device is not x._device or y._array.shape != x._array.shape:

@@ -36,7 +36,7 @@ floor_div, remainder = np.floor_divide, np.remainder
 ndarray = np.ndarray
 
 # Traced operators that are one NumPy function: an entry whose body is one of these is called without the body.
-UFUNCS = {
+UFUNCS: dict[str, Any] = {
     **{"add": add, "sub": sub, "mul": mul, "neg": neg, "div": div},
     **{"lt": lt, "le": le, "gt": gt, "ge": ge, "eq": eq, "ne": ne},
     **{"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "invert": np.invert},
@@ -51,7 +51,7 @@ UFUNCS = {
 
 _INT8 = np.dtype(np.int8)
 _ONE8 = np.ones((), np.int8)
-_BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+_BITS: dict[Any, Any] = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:

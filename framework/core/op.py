@@ -26,6 +26,8 @@ class Op:
     view = False
     variadic = False
     outputs = 1
+    run: Callable[..., Any]  # (state, operands, attributes): what a call does
+    infer: Callable[..., Any]  # (operands, attributes): the shape and dtype of what comes out
     pull: Callable | None = None  # (pass, node, gradient): for ops that send gradients on in a way of their own
 
     def __init__(self, name: str, operands: Sequence[str], attributes: Sequence[str] = ()) -> None:

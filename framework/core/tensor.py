@@ -285,7 +285,7 @@ class Tensor(Methods):
                 f"Boolean value of Tensor with {'more than one value' if self.numel() else 'no values'} is ambiguous: "
                 f"shape {list(self._array.shape)}. Use .any() or .all()"
             )
-        return bool(self.item())  # type: ignore[attr-defined]
+        return bool(self.item())
 
     def __len__(self) -> int:
         if not self._array.shape:

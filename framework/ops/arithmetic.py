@@ -84,14 +84,14 @@ def _install() -> None:
 
     methods = PUBLIC["Tensor"]
     for function, sign in ((add, "add"), (sub, "sub")):
-        op = function.op  # type: ignore[attr-defined]
+        op = function.op
         inplace = inplace_call(op)
         publish(sign, _scaled(op), ("naiad", "Tensor"), ("subtract",) if sign == "sub" else (), op=op)
         publish(sign + "_", _scaled(op, inplace), ("Tensor",), ("subtract_",) if sign == "sub" else (), inplace_of=op)
         methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(op, reflected=True)
         methods[f"__i{sign}__"] = inplace
     for function, sign in ((mul, "mul"), (true_div, "truediv")):
-        op = function.op  # type: ignore[attr-defined]
+        op = function.op
         methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(op, reflected=True)
         methods[f"__i{sign}__"] = inplace_call(op) if sign == "truediv" else methods["mul_"]
     methods["__neg__"] = neg

@@ -10,13 +10,15 @@ from naiad.core.op import PUBLIC
 from naiad.ops.arithmetic import operator
 
 BITS = (0, 1)
-_TRUTHS = dict(
+_TRUTHS: dict[str, Any] = dict(
     samples=lambda s: [s.call(s.bools(4), s.bools(4)), s.call(s.ints(4, high=2), s.fixed([0.0, 0.5, 1.0, 0.0]))]
 )
-_BITS = dict(
+_BITS: dict[str, Any] = dict(
     samples=lambda s: [s.call(s.ints(5, low=-8, high=8), s.ints(5, high=8)), s.call(s.bools(2, 3), s.bools(3))]
 )
-_SHIFTS = dict(samples=lambda s: [s.call(s.ints(5, low=-8, high=8), s.ints(5, high=8)), s.call(s.ints(3), 2)])
+_SHIFTS: dict[str, Any] = dict(
+    samples=lambda s: [s.call(s.ints(5, low=-8, high=8), s.ints(5, high=8)), s.call(s.ints(3), 2)]
+)
 
 
 @elementwise(result=bool_, inplace=True, **_TRUTHS)

@@ -118,10 +118,10 @@ inplace_form(lerp, "lerp_")
 def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta * input + alpha * product; with beta 0 the input is not looked at."""
     if alpha != 1:
-        product = product * alpha  # type: ignore[operator]
+        product = product * alpha
     if beta == 0:
-        return product.expand(product.shape)  # type: ignore[attr-defined]
-    return product + (input if beta == 1 else input * beta)  # type: ignore[operator]
+        return product.expand(product.shape)
+    return product + (input if beta == 1 else input * beta)
 
 
 def _adder(name: str, dims: tuple[int, int], doc: str, product: Callable, samples: Any) -> Callable:
@@ -189,7 +189,7 @@ def addr(
     if vec1.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(f"addr: expected two 1-D tensors, got shapes {list(vec1.shape)} and {list(vec2.shape)}")
     column = reshape_op(vec1, size=(vec1.numel(), 1))
-    return into(_plus(input, column * vec2, beta, alpha), out)  # type: ignore[operator]
+    return into(_plus(input, column * vec2, beta, alpha), out)
 
 
 inplace_form(addr, "addr_")

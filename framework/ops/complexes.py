@@ -137,7 +137,7 @@ def complex_op(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     if real.dtype != imag.dtype:
         raise TypeError("operands of two dtypes")
     of = {"f": np.complex64, "d": np.complex128}[real.dtype.char]
-    out = np.empty(np.broadcast_shapes(real.shape, imag.shape), of)
+    out: np.ndarray = np.empty(np.broadcast_shapes(real.shape, imag.shape), of)
     out.real, out.imag = real, imag
     return out
 
@@ -151,7 +151,7 @@ def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor
 @public("naiad", samples=lambda s: [s.call(s(2, 3, low=0.1), s(3))])
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these absolute values and angles."""
-    return into(complex_op(abs * angle.cos(), abs * angle.sin()), out)  # type: ignore[attr-defined,operator]
+    return into(complex_op(abs * angle.cos(), abs * angle.sin()), out)
 
 
 # ---------------------------------------------------------------- conjugates and angles

@@ -76,7 +76,7 @@ def copy(input: np.ndarray, source: np.ndarray) -> np.ndarray:
     return out
 
 
-_copy_into = inplace_call(copy.op)  # type: ignore[attr-defined]
+_copy_into = inplace_call(copy.op)
 
 
 @public("Tensor")
@@ -85,9 +85,9 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'src' must be a Tensor, not {type(src).__name__}")
     if src._device is not self._device:
-        src = src.to(self._device)  # type: ignore[attr-defined]
+        src = src.to(self._device)
     if self._device.kind == CUDA and src._array.shape != self._array.shape:
-        src = src.expand(self._array.shape)  # type: ignore[attr-defined]
+        src = src.expand(self._array.shape)
     return _copy_into(self, src)
 
 
@@ -118,7 +118,7 @@ def fitting(x: Tensor, value: Any) -> Any:
     return bool(value) if of.kind == 0 else value
 
 
-_fill_into = inplace_call(fill_op.op)  # type: ignore[attr-defined]
+_fill_into = inplace_call(fill_op.op)
 
 
 @public("Tensor")
@@ -224,7 +224,7 @@ def cpu(self: Tensor) -> Tensor:
 @public("Tensor")
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a cuda device."""
-    return self.to("cuda" if device is None else device)  # type: ignore[attr-defined]
+    return self.to("cuda" if device is None else device)
 
 
 # ---------------------------------------------------------------- to NumPy and Python
@@ -232,7 +232,7 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """The values as an ndarray that shares memory. `force`: detach and copy to the host first where needed."""
     if force:
-        return self.detach().cpu()._array  # type: ignore[attr-defined]
+        return self.detach().cpu()._array
     if self._needs_grad:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead, or numpy(force=True)"

@@ -355,10 +355,10 @@ def _with_probabilities(
     shape = input._array.shape
     dim = 1 if len(shape) > 1 else 0
     if smoothing:
-        target = target * (1 - smoothing) + smoothing / shape[dim]  # type: ignore[operator]
-    terms = log_softmax_op(input, dim=dim) * target  # type: ignore[operator]
+        target = target * (1 - smoothing) + smoothing / shape[dim]
+    terms = log_softmax_op(input, dim=dim) * target
     if weight is not None:
-        terms = terms * weight.reshape((-1,) + (1,) * (len(shape) - 1 - dim))  # type: ignore[attr-defined]
+        terms = terms * weight.reshape((-1,) + (1,) * (len(shape) - 1 - dim))
     if reduction == "mean":
         return -terms.sum() / (prod(shape) // shape[dim])
     return reduced(-terms.sum(dim), reduction)

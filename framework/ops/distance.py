@@ -48,13 +48,13 @@ def abs_power(m: Any, input: Any, p: Any) -> Any:
 def length(x: Tensor, p: float, dim: int, keepdim: bool) -> Tensor:
     """The p-norm of x over a dimension; its gradient at a zero vector is 0."""
     if p == 2:
-        return root(sum_dims(x * x, dim=(dim,), keepdim=keepdim))  # type: ignore[operator]
+        return root(sum_dims(x * x, dim=(dim,), keepdim=keepdim))
     if p == 1:
-        return sum_dims(x.abs(), dim=(dim,), keepdim=keepdim)  # type: ignore[attr-defined]
+        return sum_dims(x.abs(), dim=(dim,), keepdim=keepdim)
     if p == 0:
-        return sum_dims((x != 0).to(x._dtype), dim=(dim,), keepdim=keepdim)  # type: ignore[attr-defined]
+        return sum_dims((x != 0).to(x._dtype), dim=(dim,), keepdim=keepdim)
     if p in (inf, -inf):
-        return (amax if p > 0 else amin)(x.abs(), dim, keepdim)  # type: ignore[attr-defined]
+        return (amax if p > 0 else amin)(x.abs(), dim, keepdim)
     return p_root(sum_dims(abs_power(x, float(p)), dim=(dim,), keepdim=keepdim), float(p))
 
 
@@ -73,13 +73,13 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         common = (
             PUBLIC["naiad"]["promote_types"](x1._dtype, x2._dtype) if "promote_types" in PUBLIC["naiad"] else x1._dtype
         )
-        x1, x2 = x1.to(common), x2.to(common)  # type: ignore[attr-defined]
+        x1, x2 = x1.to(common), x2.to(common)
     shape = np.broadcast_shapes(x1._array.shape, x2._array.shape)
-    x1, x2 = x1.expand(shape), x2.expand(shape)  # type: ignore[attr-defined]
+    x1, x2 = x1.expand(shape), x2.expand(shape)
     dims = (normalize_dim(dim, len(shape)),) if shape else ()
 
     def total(a: Tensor, b: Tensor) -> Tensor:
-        return sum_dims(a * b, dim=dims, keepdim=False)  # type: ignore[operator]
+        return sum_dims(a * b, dim=dims, keepdim=False)
 
     return cosine_op(total(x1, x2), total(x1, x1), total(x2, x2), eps)
 
@@ -96,7 +96,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 )
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
-    difference = x1 - x2 + eps  # type: ignore[operator]
+    difference = x1 - x2 + eps
     return length(difference, p, difference._array.ndim - 1, keepdim)
 
 
@@ -127,10 +127,10 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
         raise RuntimeError(f"cdist only supports non-negative p values, got {p}")
     many = max(x1._array.shape[-2], x2._array.shape[-2]) > 25
     if p == 2 and (compute_mode == modes[1] or (compute_mode == modes[0] and many)):
-        squares1, squares2 = ((x * x).sum(-1, keepdim=True) for x in (x1, x2))  # type: ignore[operator]
-        products = x1 @ transposed(x2)  # type: ignore[operator]
+        squares1, squares2 = ((x * x).sum(-1, keepdim=True) for x in (x1, x2))
+        products = x1 @ transposed(x2)
         return root((squares1 + transposed(squares2) - 2 * products).clamp_min(0))
-    difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)  # type: ignore[attr-defined]
+    difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
     return length(difference, p, difference.ndim - 1, False)
 
 
@@ -143,9 +143,9 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
     from naiad.ops.creation import from_numpy
 
     def pick(index: np.ndarray) -> Tensor:
-        return input.index_select(0, from_numpy(index).to(input._device))  # type: ignore[attr-defined]
+        return input.index_select(0, from_numpy(index).to(input._device))
 
-    return length(pick(rows) - pick(others), p, 1, False)  # type: ignore[operator]
+    return length(pick(rows) - pick(others), p, 1, False)
 
 
 @public(
@@ -155,5 +155,5 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """input / max(its p-norm over `dim`, eps)."""
     lengths = length(input, p, normalize_dim(dim, input.ndim), True)
-    result = input / lengths.clamp_min(eps)  # type: ignore[operator,attr-defined]
+    result = input / lengths.clamp_min(eps)
     return result if out is None else deliver(result, out)

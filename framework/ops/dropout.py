@@ -40,7 +40,7 @@ def draw_noise(shape: tuple[int, ...], like: Tensor, p: float, scale: float) -> 
     seed, offset = generator_for(home).advance(prod(shape))
     if home.kind == CUDA:
         uniform = uniform_op(shape=shape, dtype=float32, device=home, seed=seed, offset=offset, low=0.0, high=1.0)
-        return (uniform >= p).to(like._dtype) * scale  # type: ignore[operator]
+        return (uniform >= p).to(like._dtype) * scale
     return dropout_noise(shape=shape, dtype=like._dtype, device=home, seed=seed, offset=offset, p=p, scale=scale)
 
 

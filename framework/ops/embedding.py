@@ -37,7 +37,7 @@ def _gathered(g: Tensor, index: Tensor, padding_idx: int | None, by_frequency: b
     """The transpose of `embedding_grad`: rows of g, without those that get no gradient."""
     out = embedding_op(g, index, padding_idx=None, by_frequency=False)
     scale = _scale(index, g._array.shape[0], padding_idx, by_frequency)
-    return out if scale is None else out * scale.to(g._dtype)  # type: ignore[operator,attr-defined]
+    return out if scale is None else out * scale.to(g._dtype)
 
 
 def _scale(index: Tensor, rows: int, padding_idx: int | None, by_frequency: bool) -> Tensor | None:

@@ -60,7 +60,7 @@ def _with_index(name: str, position: Callable) -> Callable:
 
 _max_op, _min_op = _with_index("max", np.argmax), _with_index("min", np.argmin)
 _MISSING: Any = object()
-_SAMPLES = dict(
+_SAMPLES: dict[str, Any] = dict(
     samples=lambda s: [
         s.call(s(2, 3)),
         s.call(s(2, 3), 1),

@@ -23,7 +23,7 @@ def inplace_form(function: Callable, *names: str, namespaces: tuple[str, ...] = 
     def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = function(self, *args, **kwargs)
         check_result(name, self, result._array.shape, result._dtype)
-        return self.copy_(result)  # type: ignore[attr-defined]
+        return self.copy_(result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"In-place version of `{name.rstrip('_')}`; returns `self`."

@@ -136,7 +136,7 @@ def _tensor_entry(entry: Tensor) -> Any:
         return entry if entry._array.shape else bool(entry)
     if kind != INT or entry._dtype.itemsize < 4:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    return entry if entry._array.shape else int(entry.item())  # type: ignore[attr-defined]
+    return entry if entry._array.shape else int(entry.item())
 
 
 def _length(entry: Any) -> int:
@@ -193,7 +193,7 @@ def flat_numbers(mask: Tensor) -> Tensor:
     if mask._device.kind != CPU:
         from naiad.ops.scatter import nonzero
 
-        return nonzero(reshape(mask, (-1,))).reshape(-1)  # type: ignore[attr-defined]
+        return nonzero(reshape(mask, (-1,))).reshape(-1)
     return wrap(np.flatnonzero(mask._array), int64, CPU_DEVICE)
 
 
@@ -202,8 +202,8 @@ def merge(view: Tensor, picks: list[tuple[int, Tensor]]) -> Pick:
     if len(picks) == 1:
         at, entry = picks[0]
         if entry._dtype.kind != BOOL:
-            return (at,), entry if entry._device is view._device else entry.to(view._device)  # type: ignore[attr-defined]
-        mask = entry if entry._device is view._device else entry.to(view._device)  # type: ignore[attr-defined]
+            return (at,), entry if entry._device is view._device else entry.to(view._device)
+        mask = entry if entry._device is view._device else entry.to(view._device)
         return tuple(range(at, at + entry.ndim)), flat_numbers(mask)
     dims: list[int] = []
     numbers: list[Tensor] = []
@@ -215,8 +215,8 @@ def merge(view: Tensor, picks: list[tuple[int, Tensor]]) -> Pick:
         return tuple(dims), vector_of(_combined([n._array for n in numbers], dims, sizes), view)
     flat: Any = None
     for n, size in zip(numbers, sizes, strict=True):
-        n = n.to(view._device).long()  # type: ignore[attr-defined]
-        n = n + (n < 0).long() * size  # type: ignore[operator,attr-defined]
+        n = n.to(view._device).long()
+        n = n + (n < 0).long() * size
         flat = n if flat is None else flat * size + n
     return tuple(dims), flat
 
@@ -339,7 +339,7 @@ def _set_picked(x: Tensor, index: Any, value: Any) -> None:
     if len(picks) == 1 and picks[0][1]._dtype.kind == BOOL and single:
         at, mask = picks[0]
         wide = mask._array.shape + (1,) * (view.ndim - at - mask.ndim)
-        view.masked_fill_(reshape(mask, wide).to(view._device), value)  # type: ignore[attr-defined]
+        view.masked_fill_(reshape(mask, wide).to(view._device), value)
         return
     _check_same_dtype(view, value)
     if not isinstance(value, Tensor) or not value._array.shape:
@@ -367,7 +367,7 @@ def _put_parts(name: str, x: Tensor, indices: Any, values: Tensor) -> tuple[Tens
     view, picks = resolve(x, entries)
     dims, numbers = merge(view, picks)
     if all(e.ndim == 0 for e in indices):
-        numbers = numbers.reshape(())  # type: ignore[attr-defined]
+        numbers = numbers.reshape(())
     return numbers, _without_ones(values, view.ndim - len(dims) + numbers.ndim), dims
 
 

@@ -116,7 +116,7 @@ def counted_from_front(index: Tensor, size: int) -> Tensor:
     from naiad.ops.arithmetic import where_op
 
     flat = reshape(index, (-1,))
-    return where_op(flat < 0, flat + size, flat)  # type: ignore[operator]
+    return where_op(flat < 0, flat + size, flat)
 
 
 def take(x: Tensor, index: Tensor, dims: Shape) -> Tensor:
@@ -199,7 +199,7 @@ def put_op(input: np.ndarray, index: np.ndarray, values: np.ndarray, *, dims: Sh
     return out
 
 
-put_into = inplace_call(put_op.op)  # type: ignore[attr-defined]
+put_into = inplace_call(put_op.op)
 
 
 # ---------------------------------------------------------------- index_select and index_add
@@ -276,7 +276,7 @@ def index_add_op(input: np.ndarray, index: np.ndarray, source: np.ndarray, *, di
     return out
 
 
-_index_add_in_place = inplace_call(index_add_op.op)  # type: ignore[attr-defined]
+_index_add_in_place = inplace_call(index_add_op.op)
 
 
 def _checked_source(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
@@ -304,7 +304,7 @@ def _checked_source(name: str, x: Tensor, dim: int, index: Tensor, source: Tenso
 
 
 def _scaled(source: Tensor, alpha: Any) -> Tensor:
-    return source if alpha == 1 else source * alpha  # type: ignore[operator]
+    return source if alpha == 1 else source * alpha
 
 
 @public(
@@ -360,7 +360,7 @@ def as_value(name: str, x: Tensor, value: Any) -> Tensor:
         raise RuntimeError(
             f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
         )
-    value = value if value._device is x._device else value.to(x._device)  # type: ignore[attr-defined]
+    value = value if value._device is x._device else value.to(x._device)
     return value if value._dtype is x._dtype else cast(value, dtype=x._dtype)
 
 
@@ -414,7 +414,7 @@ def put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -
 @public("Tensor")
 def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """In-place version of `put`."""
-    return self.copy_(put(self, index, source, accumulate))  # type: ignore[attr-defined]
+    return self.copy_(put(self, index, source, accumulate))
 
 
 def _check_put(x: Tensor, index: Tensor, source: Tensor) -> None:

@@ -145,7 +145,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         given = _promoted(given)
     # Side by side along the next dimension is the same memory, with no view per tensor.
     if dim == len(shape):
-        joined = apply(_CAT, tuple(x.unsqueeze(dim) for x in given), {"dim": dim})  # type: ignore[attr-defined]
+        joined = apply(_CAT, tuple(x.unsqueeze(dim) for x in given), {"dim": dim})
     else:
         joined = reshape(apply(_CAT, given, {"dim": dim}), (*shape[:dim], len(given), shape[dim], *shape[dim + 1 :]))
     return joined if out is None else deliver(joined, out)
@@ -247,13 +247,13 @@ def repeat_interleave(
 ) -> Tensor:
     """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
     if repeats is None:  # the numbers of slices themselves
-        counts = input._array if isinstance(input._array, np.ndarray) else input.cpu()._array  # type: ignore[attr-defined]
+        counts = input._array if isinstance(input._array, np.ndarray) else input.cpu()._array
         return vector_of(np.repeat(np.arange(counts.size), counts), input)
     x = reshape(input, (-1,)) if dim is None else input
     dim = normalize_dim(0 if dim is None else dim, x.ndim)
     size = x._array.shape[dim]
     if isinstance(repeats, Tensor):
-        counts = repeats.cpu()._array.reshape(-1)  # type: ignore[attr-defined]
+        counts = repeats.cpu()._array.reshape(-1)
         if counts.size not in (1, size):
             raise RuntimeError(
                 "repeats must have the same size as input along dim, but got repeats.size(0) = "

@@ -63,14 +63,14 @@ def _matmul_grad_input(g: Tensor, other: Tensor, input_shape: tuple) -> Tensor:
     if len(input_shape) > 1 and other._array.ndim == 2 and g._device.kind != CUDA:
         return linear_op(g, conj(other), None)
     g = _product_matrix(g, input_shape, other._array.shape)
-    return reshape(sum_to(g @ adjoint(_as_matrix(other, True)), _matrix_shape(input_shape, False)), input_shape)  # type: ignore[operator]
+    return reshape(sum_to(g @ adjoint(_as_matrix(other, True)), _matrix_shape(input_shape, False)), input_shape)
 
 
 def _matmul_grad_other(g: Tensor, input: Tensor, other_shape: tuple) -> Tensor:
     if len(other_shape) == 2 and input._array.ndim > 1 and g._device.kind != CUDA:
         return flat_outer(conj(input), g)
     g = _product_matrix(g, input._array.shape, other_shape)
-    return reshape(sum_to(adjoint(_as_matrix(input, False)) @ g, _matrix_shape(other_shape, True)), other_shape)  # type: ignore[operator]
+    return reshape(sum_to(adjoint(_as_matrix(input, False)) @ g, _matrix_shape(other_shape, True)), other_shape)
 
 
 def _matrix_shape(shape: tuple, column: bool) -> tuple:
@@ -233,4 +233,4 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = matmul(input, transposed(weight))
     else:
         return linear_op(input, weight, bias)
-    return out if bias is None else out + bias  # type: ignore[operator]
+    return out if bias is None else out + bias

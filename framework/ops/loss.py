@@ -21,9 +21,9 @@ F = "nn.functional"
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str, normalize: bool = False) -> Tensor:
     if weight is None:
         return reduced(loss, reduction)
-    loss = loss * weight  # type: ignore[operator]
+    loss = loss * weight
     if normalize and reduction == "mean":
-        return loss.sum() / weight.expand(loss.shape).sum()  # type: ignore[attr-defined]
+        return loss.sum() / weight.expand(loss.shape).sum()
     return reduced(loss, reduction)
 
 
@@ -254,7 +254,7 @@ def kl_div(
     reduction = legacy_reduction(size_average, reduce, reduction)
     loss = (kl_div_log_op if log_target else kl_div_op)(input, target)
     if reduction == "batchmean":
-        return reduced(loss, "sum") / (input._array.shape[0] if input.ndim else 1)  # type: ignore[operator]
+        return reduced(loss, "sum") / (input._array.shape[0] if input.ndim else 1)
     if reduction == "mean":
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size. "
@@ -343,15 +343,15 @@ def gaussian_nll_loss(
     var: a number, or of the input's shape, or with 1 for (or without) its last dimension.
     """
     if isinstance(var, (int, float)):
-        var = input.new_full((1,) * input.ndim, var) * input.detach().new_ones(input.shape)  # type: ignore[attr-defined]
+        var = input.new_full((1,) * input.ndim, var) * input.detach().new_ones(input.shape)
     elif var._array.shape != input._array.shape:
         if input._array.shape[:-1] == var._array.shape:
-            var = var.unsqueeze(-1)  # type: ignore[attr-defined]
+            var = var.unsqueeze(-1)
         elif input._array.shape[:-1] != var._array.shape[:-1] or var._array.shape[-1] != 1:
             raise ValueError(f"var is of incorrect size: {list(var.shape)} for an input of {list(input.shape)}")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
-    if (var < 0).any():  # type: ignore[operator]
+    if (var < 0).any():
         raise ValueError("var has negative entry/entries")
     loss = gaussian_nll_op(input, target, floored(var, eps))
-    return reduced(loss + 0.5 * log(2 * pi) if full else loss, reduction)  # type: ignore[operator]
+    return reduced(loss + 0.5 * log(2 * pi) if full else loss, reduction)

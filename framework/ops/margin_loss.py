@@ -218,12 +218,12 @@ def multi_margin_loss(
     if weight is not None and weight.ndim != 1:
         raise ValueError(f"weight must be one-dimensional, got {list(weight.shape)}")
     classes = input._array.shape[-1]
-    own = target.unsqueeze(-1)  # type: ignore[attr-defined]
-    terms = hinge_op(float(margin), input, input.gather(-1, own))  # type: ignore[attr-defined]
+    own = target.unsqueeze(-1)
+    terms = hinge_op(float(margin), input, input.gather(-1, own))
     if p == 2:
-        terms = terms * terms  # type: ignore[operator]
+        terms = terms * terms
     if weight is not None:
-        terms = terms * weight[target].unsqueeze(-1)  # type: ignore[index]
+        terms = terms * weight[target].unsqueeze(-1)
     others = PUBLIC[F]["one_hot"](target, classes) == 0
     return reduced((terms * others).sum(-1) / classes, reduction)
 
@@ -250,11 +250,11 @@ def multilabel_margin_loss(
     if target._array.shape != input._array.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     classes = input._array.shape[-1]
-    given = (target >= 0).to(target._dtype).cumprod(-1)  # type: ignore[operator,attr-defined]
-    chosen = target * given  # type: ignore[operator]
+    given = (target >= 0).to(target._dtype).cumprod(-1)
+    chosen = target * given
     hot = PUBLIC[F]["one_hot"](chosen, classes) * given.unsqueeze(-1)
     labels = hot.sum(-2) > 0
-    terms = hinge_op(1.0, input.unsqueeze(-2), input.gather(-1, chosen).unsqueeze(-1))  # type: ignore[attr-defined]
+    terms = hinge_op(1.0, input.unsqueeze(-2), input.gather(-1, chosen).unsqueeze(-1))
     counted = (given.unsqueeze(-1) > 0) & ~labels.unsqueeze(-2)
     return reduced((terms * counted).sum((-2, -1)) / classes, reduction)
 

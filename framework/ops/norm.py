@@ -146,28 +146,28 @@ def _input_gradient(g: Tensor, input: Tensor, weight: Tensor | None, mean: Tenso
     unit, inverse = _unit(input, **facts)
     scaled = reshape(g, view)
     if weight is not None:
-        scaled = scaled * reshape(weight, facts["affine"])  # type: ignore[operator]
+        scaled = scaled * reshape(weight, facts["affine"])
     n = prod(view[a] for a in axes)
-    through_mean = sum_dims(scaled, dim=axes, keepdim=True) / n  # type: ignore[operator]
-    through_var = sum_dims(scaled * unit, dim=axes, keepdim=True) / n  # type: ignore[operator]
-    return reshape((scaled - through_mean - unit * through_var) * inverse, input._array.shape)  # type: ignore[operator]
+    through_mean = sum_dims(scaled, dim=axes, keepdim=True) / n
+    through_var = sum_dims(scaled * unit, dim=axes, keepdim=True) / n
+    return reshape((scaled - through_mean - unit * through_var) * inverse, input._array.shape)
 
 
 def _unit(input: Tensor, *, view: Shape, axes: Shape, affine: Shape, eps: float) -> tuple[Tensor, Tensor]:
     """x normalized, and 1 / sqrt(var + eps), in differentiable ops."""
     x = reshape(input, view)
     n = prod(view[a] for a in axes)
-    centred = x - sum_dims(x, dim=axes, keepdim=True) / n  # type: ignore[operator]
-    var = sum_dims(centred * centred, dim=axes, keepdim=True) / n  # type: ignore[operator]
+    centred = x - sum_dims(x, dim=axes, keepdim=True) / n
+    var = sum_dims(centred * centred, dim=axes, keepdim=True) / n
     inverse = (var + eps).rsqrt()
-    return centred * inverse, inverse  # type: ignore[operator]
+    return centred * inverse, inverse
 
 
 def _weight_gradient(g: Tensor, input: Tensor, mean: Tensor, var: Tensor, shape: Shape, **facts: Any) -> Tensor:
     if not current().grad:
         return reshape_op(normalized_weight_grad(g, input, mean, var, **facts), size=shape)
     unit, _ = _unit(input, **facts)
-    return _sum_to_affine(reshape(g, facts["view"]) * unit, facts["affine"], shape)  # type: ignore[operator]
+    return _sum_to_affine(reshape(g, facts["view"]) * unit, facts["affine"], shape)
 
 
 @primitive(rule=lambda grad, input, *rest, **attrs: (input._array.shape, input._dtype))

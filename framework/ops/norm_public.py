@@ -59,7 +59,7 @@ def layer_norm(
     return normalized(input, weight, bias, eps=eps, **_over_last(input, shape))[0]
 
 
-_LAYER = dict(
+_LAYER: dict[str, Any] = dict(
     samples=lambda s: [
         s.call(s(3, 4), (4,), s(4), s(4)),
         s.call(s(2, 3, 4), (3, 4), s(3, 4), s(3, 4), 1e-3),
@@ -105,12 +105,12 @@ def rms_norm(
     """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions. eps: the dtype's machine epsilon by default."""
     shape = _trailing("rms_norm", input, normalized_shape, weight=weight)
     own = input._dtype
-    x = input.to(float32) if own.itemsize < 4 else input  # type: ignore[attr-defined]
+    x = input.to(float32) if own.itemsize < 4 else input
     dims = tuple(range(x.ndim - len(shape), x.ndim))
-    square = sum_dims(x * x, dim=dims, keepdim=True) * (1 / prod(shape))  # type: ignore[operator]
+    square = sum_dims(x * x, dim=dims, keepdim=True) * (1 / prod(shape))
     out = times_rsqrt(x, square, finfo(x._dtype).eps if eps is None else eps)
     if weight is not None:
-        out = out * weight.to(x._dtype)  # type: ignore[attr-defined]
+        out = out * weight.to(x._dtype)
     return out if own is x._dtype else out.to(own)
 
 
@@ -123,7 +123,7 @@ def _check_channels(name: str, input: Tensor, channels: int, **operands: Tensor 
             )
 
 
-_GROUP = dict(
+_GROUP: dict[str, Any] = dict(
     samples=lambda s: [
         s.call(s(2, 6, 3), 3, s(6), s(6)),
         s.call(s(2, 4, 3, 2), 2, s(4), s(4), 1e-3),
@@ -178,21 +178,21 @@ def _with_running(
     """Normalize the channels of input (N, C, ...) by given statistics."""
     shape = (1, -1) + (1,) * (input.ndim - 2)
     wide = mean._dtype if mean._dtype.itemsize > input._dtype.itemsize else input._dtype
-    scale = (var.to(wide) + eps).rsqrt()  # type: ignore[attr-defined]
+    scale = (var.to(wide) + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
-    shift = -mean * scale  # type: ignore[operator]
+    shift = -mean * scale
     if bias is not None:
         shift = shift + bias
-    out = scale_shift(input.to(wide), reshape(scale, shape), reshape(shift, shape))  # type: ignore[attr-defined]
-    return out.to(input._dtype)  # type: ignore[attr-defined]
+    out = scale_shift(input.to(wide), reshape(scale, shape), reshape(shift, shape))
+    return out.to(input._dtype)
 
 
 def _keep(running: Tensor | None, fresh: Tensor, momentum: float) -> None:
     """running = (1 - momentum) * running + momentum * fresh, in place."""
     if running is not None:
         with no_grad():
-            running.mul_(1 - momentum).add_(fresh.to(running._dtype), alpha=momentum)  # type: ignore[attr-defined]
+            running.mul_(1 - momentum).add_(fresh.to(running._dtype), alpha=momentum)
 
 
 def _batch(
@@ -209,12 +209,12 @@ def _batch(
     view = (n, channels, prod(input._array.shape[2:]))
     own = input._dtype
     if weight is not None and weight._dtype is not own and own.itemsize < 4:
-        input = input.to(weight._dtype)  # type: ignore[attr-defined]
+        input = input.to(weight._dtype)
     out, mean, var = normalized(input, weight, bias, view=view, axes=(0, 2), affine=(1, channels, 1), eps=eps)
     count = view[0] * view[2]
     _keep(running_mean, reshape(mean, (channels,)), momentum)
     if running_var is not None:
-        unbiased = reshape(var, (channels,)) * (count / (count - 1) if count > 1 else float("nan"))  # type: ignore[operator]
+        unbiased = reshape(var, (channels,)) * (count / (count - 1) if count > 1 else float("nan"))
         _keep(running_var, unbiased, momentum)
     return out if out._dtype is own else out.to(own)
 
@@ -316,9 +316,9 @@ def instance_norm(
     )
     with no_grad():
         if running_mean is not None:
-            _keep(running_mean, reshape(mean, (n, channels)).mean(0), momentum)  # type: ignore[attr-defined]
+            _keep(running_mean, reshape(mean, (n, channels)).mean(0), momentum)
         if running_var is not None:
-            unbiased = reshape(var, (n, channels)).mean(0) * (size / (size - 1))  # type: ignore[attr-defined]
+            unbiased = reshape(var, (n, channels)).mean(0) * (size / (size - 1))
             _keep(running_var, unbiased, momentum)
     return out
 
@@ -347,7 +347,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     if not input.numel():
         return input
     n, channels = input._array.shape[:2]
-    square = reshape(input * input, (n, 1, channels, -1))  # type: ignore[operator]
+    square = reshape(input * input, (n, 1, channels, -1))
     padded = PUBLIC[F]["pad"](square, (0, 0, size // 2, (size - 1) // 2))
     mean = PUBLIC[F]["avg_pool2d"](padded, (size, 1), stride=1)
-    return input / (reshape(mean, input._array.shape) * alpha + k).pow(beta)  # type: ignore[attr-defined]
+    return input / (reshape(mean, input._array.shape) * alpha + k).pow(beta)

@@ -139,12 +139,12 @@ def matrix_norm(
         summed, over = (first, second) if ord in (1, -1) else (second, first)
         sums = sum_dims(abs_(A), dim=(summed,), keepdim=True)
         found = (amax if ord > 0 else amin)(sums, over, True)
-        return into(found if keepdim else found.squeeze((first, second)), out)  # type: ignore[attr-defined]
+        return into(found if keepdim else found.squeeze((first, second)), out)
     if ord not in ("nuc", 2, -2):
         raise RuntimeError(
             f"linalg.matrix_norm: Order {ord!r} not supported: use 'fro', 'nuc', 1, -1, 2, -2, inf or -inf"
         )
-    values = PUBLIC["linalg"]["svdvals"](A.movedim((first, second), (-2, -1)))  # type: ignore[attr-defined]
+    values = PUBLIC["linalg"]["svdvals"](A.movedim((first, second), (-2, -1)))
     found = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
     if keepdim:
         for d in sorted((first, second)):

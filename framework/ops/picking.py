@@ -23,7 +23,7 @@ def unpick_op(g: np.ndarray, index: np.ndarray, *, dim: int, size: int) -> np.nd
     if not index.ndim:
         return g.copy()
     out = np.zeros((*index.shape[:dim], size, *index.shape[dim + 1 :]), g.dtype)
-    where = list(np.indices(index.shape, sparse=True))
+    where: list[np.ndarray] = list(np.indices(index.shape, sparse=True))
     where[dim] = index
     np.add.at(out, tuple(where), g)
     return out
@@ -47,5 +47,5 @@ def spread_at(g: Tensor, index: Tensor, shape: tuple[int, ...], dim: int, keepdi
     if not shape:
         return g
     if not keepdim:
-        g, index = g.unsqueeze(dim), index.unsqueeze(dim)  # type: ignore[attr-defined]
+        g, index = g.unsqueeze(dim), index.unsqueeze(dim)
     return unpick_op(g, index, dim=dim, size=shape[dim])

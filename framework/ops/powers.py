@@ -41,7 +41,7 @@ def square(input: Tensor) -> Tensor:
 inplace_form(square, "square_", namespaces=("Tensor", "naiad"))
 
 # Exponents with a quicker and rounder way than the general power.
-_SPECIAL = {2: square_op, 3: cube_op, 0.5: sqrt, -0.5: rsqrt, -1: reciprocal, 1: clone_op}
+_SPECIAL: dict[Any, Any] = {2: square_op, 3: cube_op, 0.5: sqrt, -0.5: rsqrt, -1: reciprocal, 1: clone_op}
 
 
 def _power(input: Any, exponent: Any) -> Tensor:
@@ -92,7 +92,7 @@ def _dunder_rpow(self: Tensor, other: Any) -> Any:
     return NotImplemented
 
 
-_POW: Elementwise = pow_op.op  # type: ignore[attr-defined]
+_POW: Elementwise = pow_op.op
 PUBLIC["Tensor"].update(__pow__=_dunder_pow, __rpow__=_dunder_rpow, __ipow__=pow_)
 
 

@@ -15,7 +15,7 @@ from naiad.ops.comparison import eq, le, ne
 from naiad.ops.convert import cast
 from naiad.ops.rounding import abs as abs_
 
-_ODD = dict(
+_ODD: dict[str, Any] = dict(
     samples=lambda s: [s.call(s.fixed([1.0, float("nan"), float("inf"), float("-inf"), 0.0])), s.call(s.ints(3))]
 )
 
@@ -84,8 +84,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
         return close
     if input._dtype.kind == 0:
         input, other = cast(input, dtype=_int()), cast(other, dtype=_int())
-    difference = abs_(input - other)  # type: ignore[operator]
-    allowed = abs_(other * rtol) + atol  # type: ignore[operator]
+    difference = abs_(input - other)
+    allowed = abs_(other * rtol) + atol
     return bitwise_or(close, bitwise_and(isfinite(difference), le(difference, allowed)))
 
 
@@ -123,7 +123,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 def _truth(found: Tensor) -> bool:
     if isinstance(found._array, np.ndarray):
         return bool(found._array.all())
-    return bool(found.all().item())  # type: ignore[attr-defined]
+    return bool(found.all().item())
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(1)), s.call(s.fixed(0))])

@@ -65,7 +65,7 @@ def need_float(name: str, input: Tensor, of: dtype | None = None) -> Tensor:
 )
 def sum_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The sum over dimensions, in the operand's dtype."""
-    return np.add.reduce(input, dim, input.dtype, keepdims=keepdim)
+    return np.add.reduce(input, dim, input.dtype, keepdims=keepdim)  # type: ignore[call-overload]
 
 
 @public(
@@ -144,24 +144,24 @@ def mean(
 def _prod_grad(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """g times the product of the others: out / input, unless there are zeros."""
     shape = input._array.shape
-    if not bool((input == 0).any()):  # type: ignore[attr-defined]
-        return spread(g * out, shape, dim, keepdim) / input  # type: ignore[operator]
+    if not bool((input == 0).any()):
+        return spread(g * out, shape, dim, keepdim) / input
     (d,) = dim if dim else (0,)
-    return spread(g, shape, dim, keepdim) * products_without_each(input, d) if shape else g  # type: ignore[operator]
+    return spread(g, shape, dim, keepdim) * products_without_each(input, d) if shape else g
 
 
 def products_without_each(input: Tensor, dim: int) -> Tensor:
     """For each element along `dim` the product of all others there; takes n * n memory."""
-    own = wrap(np.eye(input._array.shape[dim], dtype=np.bool_), bool_, CPU_DEVICE).to(input._device)  # type: ignore[attr-defined]
-    rows = input.transpose(dim, -1).unsqueeze(-2)  # type: ignore[attr-defined]
+    own = wrap(np.eye(input._array.shape[dim], dtype=np.bool_), bool_, CPU_DEVICE).to(input._device)
+    rows = input.transpose(dim, -1).unsqueeze(-2)
     others = where_op(own, 1, rows)
-    return prod_dims(others, dim=(others.ndim - 1,), keepdim=False).transpose(dim, -1)  # type: ignore[attr-defined]
+    return prod_dims(others, dim=(others.ndim - 1,), keepdim=False).transpose(dim, -1)
 
 
 @primitive(rule=same_dtype, kernel="reduce.prod", grad=(_prod_grad,))
 def prod_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The product over one dimension, in the operand's dtype."""
-    return np.multiply.reduce(input, dim, input.dtype, keepdims=keepdim)
+    return np.multiply.reduce(input, dim, input.dtype, keepdims=keepdim)  # type: ignore[call-overload]
 
 
 @public(
@@ -188,7 +188,7 @@ def prod(
     """The product of all elements, or over one dimension. bool and integers are multiplied in int64."""
     input = converted(input, int64 if dtype is None and input._dtype.kind < FLOAT else dtype)
     if dim is None:
-        input = input.reshape(-1)  # type: ignore[attr-defined]
+        input = input.reshape(-1)
         return into(prod_dims(input, dim=(0,), keepdim=False), out)
     dims = (normalize_dim(dim, input.ndim),) if input.ndim else normalize_dims(dim, 0)
     return into(prod_dims(input, dim=dims, keepdim=keepdim), out)
@@ -197,7 +197,7 @@ def prod(
 # ---------------------------------------------------------------- extremes
 def ties_share(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The gradient of a maximum or minimum: equal extremes share it evenly."""
-    chosen = (input == spread(out, input._array.shape, dim, keepdim)).to(g._dtype)  # type: ignore[attr-defined]
+    chosen = (input == spread(out, input._array.shape, dim, keepdim)).to(g._dtype)
     share = chosen / sum_dims(chosen, dim=dim, keepdim=True)
     return spread(g, input._array.shape, dim, keepdim) * share
 
@@ -221,7 +221,7 @@ def _extreme(name: str, reduce: Callable) -> Callable:
 
     call.__doc__ = f"The {'largest' if name == 'amax' else 'smallest'} element over `dim`; ties share the gradient."
     call.__name__ = name
-    call.dims = extreme  # type: ignore[attr-defined]
+    call.dims = extreme
     return call
 
 

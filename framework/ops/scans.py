@@ -39,8 +39,8 @@ def reverse_cumsum(input: np.ndarray, *, dim: int) -> np.ndarray:
 def _cumprod_grad(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
     if not input.ndim:
         return g
-    if not bool((input == 0).any()):  # type: ignore[attr-defined]
-        return reverse_cumsum(g * out, dim=dim) / input  # type: ignore[operator]
+    if not bool((input == 0).any()):
+        return reverse_cumsum(g * out, dim=dim) / input
     return _cumprod_grad_with_zeros(g, input, dim)
 
 
@@ -48,11 +48,11 @@ def _cumprod_grad_with_zeros(g: Tensor, input: Tensor, dim: int) -> Tensor:
     """The sum over i >= k of g[i] times the product of all x[j <= i] but x[k]; n * n memory."""
     space = PUBLIC["naiad"]
     n = input._array.shape[dim]
-    rows = input.transpose(dim, -1).unsqueeze(-2)  # type: ignore[attr-defined]  # (..., k, j)
+    rows = input.transpose(dim, -1).unsqueeze(-2)  # (..., k, j)
     own = space["eye"](n, device=input._device) != 0
     products = cumprod_op(where_op(own, 1, rows), dim=rows.ndim - 1)
     later = space["triu"](space["ones"](n, n, dtype=input._dtype, device=input._device))
-    terms = products * later * g.transpose(dim, -1).unsqueeze(-2)  # type: ignore[attr-defined,operator]
+    terms = products * later * g.transpose(dim, -1).unsqueeze(-2)
     return terms.sum(-1).transpose(dim, -1)
 
 
@@ -137,10 +137,10 @@ def _logcumsumexp_grad(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tenso
     minus_inf = float("-inf")
 
     def part(positive: Tensor) -> Tensor:
-        logs = where_op(positive > 0, where_op(positive > 0, positive, 1.0).log(), minus_inf) - out  # type: ignore[operator]
-        return (_flipped(logcumsumexp_op(_flipped(logs, dim), dim=dim), dim) + input).exp()  # type: ignore[operator]
+        logs = where_op(positive > 0, where_op(positive > 0, positive, 1.0).log(), minus_inf) - out
+        return (_flipped(logcumsumexp_op(_flipped(logs, dim), dim=dim), dim) + input).exp()
 
-    return part(g) - part(-g) if input.ndim else g  # type: ignore[operator]
+    return part(g) - part(-g) if input.ndim else g
 
 
 @primitive(name="logcumsumexp", rule=same_as(), grad=(_logcumsumexp_grad,))

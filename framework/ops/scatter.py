@@ -40,7 +40,7 @@ def masked_fill_op(input: np.ndarray, mask: np.ndarray, *, value: Any) -> np.nda
     return np.where(mask, input.dtype.type(value), input)
 
 
-_masked_fill_into = inplace_call(masked_fill_op.op)  # type: ignore[attr-defined]
+_masked_fill_into = inplace_call(masked_fill_op.op)
 
 
 def _check_mask(name: str, mask: Any) -> None:
@@ -77,7 +77,7 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     _check_mask("masked_fill_", mask)
     if not isinstance(value, Tensor) and self._device is CPU_DEVICE:
         return _masked_fill_into(self, mask, value=fitting(self, value))
-    return self.copy_(_unbroadcast(self, masked_fill(self, mask, value)))  # type: ignore[attr-defined]
+    return self.copy_(_unbroadcast(self, masked_fill(self, mask, value)))
 
 
 def _unbroadcast(x: Tensor, result: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 @public("Tensor")
 def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """In-place version of `masked_scatter`."""
-    return self.copy_(_unbroadcast(self, masked_scatter(self, mask, source)))  # type: ignore[attr-defined]
+    return self.copy_(_unbroadcast(self, masked_scatter(self, mask, source)))
 
 
 # ---------------------------------------------------------------- nonzero
@@ -264,7 +264,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     wide = expand_op(input, size=(*size[:dim], have[dim], *size[dim:]))
     numbers = expand_op(indices, size=(*size[:dim], wanted[dim], *size[dim:]))
     n = have[dim]
-    wrapped = numbers + (numbers < 0).to(numbers.dtype) * n  # type: ignore[operator,attr-defined]
+    wrapped = numbers + (numbers < 0).to(numbers.dtype) * n
     result = gather_op(wide, wrapped, dim=dim)
     return result if out is None else deliver(result, out)
 

@@ -34,19 +34,19 @@ def _full(x: Tensor, shape: Shape, value: Any) -> Tensor:
 # ---------------------------------------------------------------- reductions that need an op of their own
 def _prod_of_input(g: Tensor, input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     """d/d(input): the product of what meets it."""
-    return g * scatter_prod_op(_full(g, input._array.shape, 1), index, src, dim=dim)  # type: ignore[operator]
+    return g * scatter_prod_op(_full(g, input._array.shape, 1), index, src, dim=dim)
 
 
 def _prod_of_src(g: Tensor, input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     """d/d(src): the product of all others: by division where none is 0, else 0 but for an only 0."""
     size = index._array.shape
-    used = src if src._array.shape == size else src[tuple(slice(n) for n in size)]  # type: ignore[index]
+    used = src if src._array.shape == size else src[tuple(slice(n) for n in size)]
     zero = used == 0
     ones = where_op(zero, _full(g, (), 1), used)
-    zeros = scatter_add_op(_full(g, input._array.shape, 0), index, zero.to(g.dtype), dim=dim)  # type: ignore[attr-defined]
+    zeros = scatter_add_op(_full(g, input._array.shape, 0), index, zero.to(g.dtype), dim=dim)
     product = scatter_prod_op(input, index, ones, dim=dim)
-    others = gather_op(zeros, index, dim=dim) - zero.to(g.dtype)  # type: ignore[operator,attr-defined]
-    found = gather_op(g * product, index, dim=dim) / ones  # type: ignore[operator]
+    others = gather_op(zeros, index, dim=dim) - zero.to(g.dtype)
+    found = gather_op(g * product, index, dim=dim) / ones
     found = where_op(others == 0, found, _full(g, (), 0))
     if size == src._array.shape:
         return found
@@ -61,24 +61,24 @@ def _padded(x: Tensor, shape: Shape) -> Tensor:
 
 def _ties(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The gradient shared by all that are equal to the extreme, and which elements of `src` are."""
-    won = (_cut(src, index) == gather_op(out, index, dim=dim)).to(g.dtype)  # type: ignore[attr-defined]
-    count = scatter_add_op((input == out).to(g.dtype), index, won, dim=dim)  # type: ignore[attr-defined]
-    return g / count, won  # type: ignore[operator]
+    won = (_cut(src, index) == gather_op(out, index, dim=dim)).to(g.dtype)
+    count = scatter_add_op((input == out).to(g.dtype), index, won, dim=dim)
+    return g / count, won
 
 
 def _cut(src: Tensor, index: Tensor) -> Tensor:
     size = index._array.shape
-    return src if src._array.shape == size else src[tuple(slice(n) for n in size)]  # type: ignore[index]
+    return src if src._array.shape == size else src[tuple(slice(n) for n in size)]
 
 
 def _extreme_of_input(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int) -> Tensor:
     shared, _ = _ties(g, input, index, src.detach(), out.detach(), dim)
-    return shared * (input.detach() == out.detach()).to(g.dtype)  # type: ignore[operator,attr-defined]
+    return shared * (input.detach() == out.detach()).to(g.dtype)
 
 
 def _extreme_of_src(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int) -> Tensor:
     shared, won = _ties(g, input.detach(), index, src.detach(), out.detach(), dim)
-    found = gather_op(shared, index, dim=dim) * won  # type: ignore[operator]
+    found = gather_op(shared, index, dim=dim) * won
     return found if found._array.shape == src._array.shape else _padded(found, src._array.shape)
 
 
@@ -146,7 +146,7 @@ def scatter_(
     """In-place version of `scatter`."""
     dim, src = normalize_dim(dim, self.ndim), _bind("scatter_", src, value)
     if reduce is not None:
-        return self.copy_(_old_reduce(self, dim, index, src, reduce))  # type: ignore[attr-defined]
+        return self.copy_(_old_reduce(self, dim, index, src, reduce))
     return put_elements(self, index, _source("scatter_", self, src), dim=dim)
 
 
@@ -181,7 +181,7 @@ def _mean(base: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
     counts = scatter_add_op(counts, index, _full(base, index._array.shape, 1), dim=dim)
     counts = where_op(counts == 0, _full(base, (), 1), counts)
     total = scatter_add_op(base, index, src, dim=dim)
-    return total / counts if base._dtype.kind >= FLOAT else total // counts  # type: ignore[operator]
+    return total / counts if base._dtype.kind >= FLOAT else total // counts
 
 
 def _reduced(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:
@@ -218,7 +218,7 @@ def scatter_reduce_(
     self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place version of `scatter_reduce`."""
-    return self.copy_(scatter_reduce(self, dim, index, src, reduce, include_self=include_self))  # type: ignore[attr-defined]
+    return self.copy_(scatter_reduce(self, dim, index, src, reduce, include_self=include_self))
 
 
 @public(
@@ -243,4 +243,4 @@ def index_reduce_(
     self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place version of `index_reduce`."""
-    return self.copy_(index_reduce(self, dim, index, source, reduce, include_self=include_self))  # type: ignore[attr-defined]
+    return self.copy_(index_reduce(self, dim, index, source, reduce, include_self=include_self))

@@ -272,7 +272,7 @@ def mT(self: Tensor) -> Tensor:
 
 
 def _conj(x: Tensor) -> Tensor:
-    return x.conj() if x.is_complex() else x  # type: ignore[attr-defined]
+    return x.conj() if x.is_complex() else x
 
 
 @_property
@@ -337,7 +337,7 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(3, 1), (2, 3, 4)), s.call(s(1), (5,))])
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """A view of `input` with the shape `size`, repeated without copying."""
-    return input.expand(size)  # type: ignore[attr-defined]
+    return input.expand(size)
 
 
 @public("naiad", samples=lambda s: [s.call(s(3, 1), s(1, 4)), s.call(s(2, 1, 2), s(3, 1), s())])

@@ -100,7 +100,7 @@ def log_softmax_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     return out
 
 
-SAMPLES = dict(
+SAMPLES: dict[str, Any] = dict(
     samples=lambda s: [s.call(s(2, 5), dim=1), s.call(s(3, 4, 2), dim=0), s.call(s(4), dim=-1), s.call(s(), dim=0)]
 )
 
@@ -160,7 +160,7 @@ def functional_log_softmax(
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
     """softmax(-input) over `dim`."""
     input, dim = _prepared(input, _implicit(input, dim), dtype, "softmin")
-    return softmax_op(-input, dim=dim)  # type: ignore[operator]
+    return softmax_op(-input, dim=dim)
 
 
 @elementwise(namespaces=(), kinds=(2,))
@@ -180,6 +180,6 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     soft = softmax_op(gumbel_perturbed(logits, uniform, tau), dim=dim)
     if not hard:
         return soft
-    index = soft.argmax(dim, keepdim=True)  # type: ignore[attr-defined]
+    index = soft.argmax(dim, keepdim=True)
     chosen = (soft.detach() * 0).scatter_(dim, index, 1.0)
     return chosen - soft.detach() + soft

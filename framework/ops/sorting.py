@@ -194,7 +194,7 @@ def _middle(name: str, op: Callable, doc: str) -> None:
         if dim is None:
             if not input.numel():
                 return into(PUBLIC["naiad"]["full"]((), float("nan"), dtype=input._dtype, device=input._device), out)
-            return into(op(input.reshape(-1), dim=0, keepdim=False)[0], out)  # type: ignore[attr-defined]
+            return into(op(input.reshape(-1), dim=0, keepdim=False)[0], out)
         return into(result(*op(input, dim=nonempty(name, input, dim), keepdim=keepdim)), out)
 
     call.__name__ = call.__qualname__ = name
@@ -292,10 +292,10 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got shape {list(q.shape)}")
     shape = input._array.shape
     if dim is None:
-        rows, kept = input.reshape(-1), (1,) * len(shape)  # type: ignore[attr-defined]
+        rows, kept = input.reshape(-1), (1,) * len(shape)
     else:
         d = nonempty(name, input, dim)
-        rows = input.transpose(d, -1) if shape else input.reshape(1)  # type: ignore[attr-defined]
+        rows = input.transpose(d, -1) if shape else input.reshape(1)
         kept = (*shape[:d], 1, *shape[d + 1 :])
     if not rows._array.shape[-1]:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
@@ -314,23 +314,23 @@ def _interpolated(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
     holes = isnan(rows)
     n = rows._array.shape[-1]
     if skip:
-        last = ((~holes).sum(-1, keepdim=True) - 1).clamp(min=0).to(rows._dtype)  # type: ignore[attr-defined,operator]
+        last = ((~holes).sum(-1, keepdim=True) - 1).clamp(min=0).to(rows._dtype)
         rank = last * q
     else:
-        rank = (q * (n - 1)).expand((*rows._array.shape[:-1], q._array.shape[0]))  # type: ignore[attr-defined,operator]
-        rank = where_op(holes.any(-1, keepdim=True), float(n - 1), rank)  # type: ignore[attr-defined]
+        rank = (q * (n - 1)).expand((*rows._array.shape[:-1], q._array.shape[0]))
+        rank = where_op(holes.any(-1, keepdim=True), float(n - 1), rank)
     rounding = {"lower": "floor", "higher": "ceil", "nearest": "round"}.get(interpolation)
     if rounding:
         rank = getattr(rank, rounding)()
     below = rank.floor()
-    lower = pick_op(ranked, below.to(int64), dim=rows.ndim - 1)  # type: ignore[attr-defined]
+    lower = pick_op(ranked, below.to(int64), dim=rows.ndim - 1)
     if rounding:
         return lower
     upper = pick_op(ranked, rank.ceil().to(int64), dim=rows.ndim - 1)
     return lerp(lower, upper, 0.5 if interpolation == "midpoint" else rank - below)
 
 
-_Q = dict(
+_Q: dict[str, Any] = dict(
     samples=lambda s: [
         s.call(s(3, 5), 0.4),
         s.call(s(3, 5), 0.25, 1),

@@ -33,8 +33,8 @@ def _freedom(shape: tuple[int, ...], dim: Dims, correction: float) -> float:
 def _var_grad(g: Tensor, input: Tensor, dim: Dims, keepdim: bool, correction: float) -> Tensor:
     shape = input._array.shape
     freedom = _freedom(shape, dim, correction)
-    centred = input - mean_dims(input, dim=dim, keepdim=True)  # type: ignore[operator]
-    return spread(g, shape, dim, keepdim) * centred * (2 / freedom if freedom else float("nan"))  # type: ignore[operator]
+    centred = input - mean_dims(input, dim=dim, keepdim=True)
+    return spread(g, shape, dim, keepdim) * centred * (2 / freedom if freedom else float("nan"))
 
 
 @primitive(rule=_var_rule, grad=(_var_grad,))
@@ -125,7 +125,7 @@ std_mean = _moments("std_mean", f"(standard deviation, mean) {_OVER}", _with_mea
 
 
 # ---------------------------------------------------------------- without NaN
-_HOLES = dict(
+_HOLES: dict[str, Any] = dict(
     samples=lambda s: [
         s.call(s.fixed([[1.0, float("nan"), 3.0], [2.0, 5.0, 4.0]], differentiable=True)),
         s.call(s.fixed([[1.0, float("nan"), 3.0], [2.0, 5.0, 4.0]], differentiable=True), 1),
@@ -155,14 +155,14 @@ def nanmean(
         raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
     there = cast(input == input, dtype=input._dtype)
     total = nansum(input, dim, keepdim, dtype=dtype)
-    return into(total / sum_(there, dim, keepdim), out)  # type: ignore[operator]
+    return into(total / sum_(there, dim, keepdim), out)
 
 
 # ---------------------------------------------------------------- log-sum-exp
 def _weights(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """g times softmax(input)."""
     shape = input._array.shape
-    return spread(g, shape, dim, keepdim) * (input - spread(out, shape, dim, keepdim)).exp()  # type: ignore[attr-defined]
+    return spread(g, shape, dim, keepdim) * (input - spread(out, shape, dim, keepdim)).exp()
 
 
 @primitive(rule=same_dtype, grad=(_weights,))

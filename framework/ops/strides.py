@@ -136,7 +136,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
         grown = full_op(shape=(offset + prod(size),), value=0, dtype=self._dtype, device=self._device)
         kept = storage_of(self._array, self._device).array(self._dtype, (offset + room,), (1,), 0)
-        narrow(grown, 0, 0, offset + room).copy_(wrap(kept, self._dtype, self._device))  # type: ignore[attr-defined]
+        narrow(grown, 0, 0, offset + room).copy_(wrap(kept, self._dtype, self._device))
         store = untyped_storage(grown)
     self._array = store.array(self._dtype, size, contiguous_strides(size), offset)
     self._version[0] += 1
@@ -223,7 +223,7 @@ def _restride_back(g: Tensor, of: tuple, to: tuple) -> Tensor:
         from naiad.ops.creation import full_op
 
         ones = full_op(shape=of[0], value=1, dtype=g._dtype, device=g._device)
-        back = back / restride_op(ones, of=of, to=of)  # type: ignore[operator]
+        back = back / restride_op(ones, of=of, to=of)
     return back
 
 
@@ -270,7 +270,8 @@ def fold_windows(input: np.ndarray, *, shape: Shape, dim: int, size: int, step: 
     out = np.zeros(shape, input.dtype)
     if not shape:
         return np.asarray(input.reshape(()))
-    windows, lead = input.shape[dim], (slice(None),) * dim
+    windows = input.shape[dim]
+    lead: tuple[Any, ...] = (slice(None),) * dim
     if size <= windows:
         for i in range(size):  # one position of all windows at a time: these do not overlap
             out[(*lead, slice(i, i + step * windows, step))] += input[..., i]

@@ -204,7 +204,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 @public("naiad", samples=lambda s: [s.call(s(5, 4), 0, 1, 3), s.call(s(5, 4), -1, -3, 2)])
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """What `narrow` shows, in memory of its own."""
-    return narrow(input, dim, start, length).clone()  # type: ignore[attr-defined]
+    return narrow(input, dim, start, length).clone()
 
 
 # ---------------------------------------------------------------- pieces
@@ -271,7 +271,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 def _section_bounds(size: int, indices_or_sections: Any) -> list[int]:
     if isinstance(indices_or_sections, Tensor):
-        indices_or_sections = indices_or_sections.tolist()  # type: ignore[attr-defined]
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
         if n <= 0:

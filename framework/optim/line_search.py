@@ -103,7 +103,7 @@ class _Search:
         stalled = False
         ordered = sorted(bracket, key=lambda point: point.t)
         while iteration < max_iter and (ordered[1].t - ordered[0].t) * direction_size >= tolerance_change:
-            t, stalled = _keep_inside(cubic_minimum(*ordered), ordered[0].t, ordered[1].t, stalled)
+            t, stalled = _keep_inside(cubic_minimum(ordered[0], ordered[1]), ordered[0].t, ordered[1].t, stalled)
             low, other = bracket
             new = self._at(t)
             iteration += 1

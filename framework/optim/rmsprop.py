@@ -44,6 +44,7 @@ def rmsprop(
         grad_avg = lerp(rest[-1], grad, 1 - alpha)
         spread = square_avg - grad_avg * grad_avg
     scale = m.sqrt(spread) + eps
+    state: tuple[Any, ...]
     if momentum > 0:
         buf = rest[0] * momentum + grad / scale
         state = (param - lr * buf, square_avg, buf)
