@@ -4,23 +4,55 @@ from builtins import bool as _bool
 from builtins import float as _float
 from builtins import int as _int
 from builtins import str as _str
+from collections.abc import Callable
+from collections.abc import Sequence
 from naiad.core.dtype import dtype as _dtype
 from naiad.core.tensor import Tensor
 from naiad.nn._attention import multi_head_attention_forward as multi_head_attention_forward
 from typing import Any
 
+def alpha_dropout(input: Tensor, p: _float = 0.5, training: _bool = False, inplace: _bool = False) -> Tensor:
+    """Dropout to the floor of selu, keeping mean 0 and variance 1. Source: Klambauer et al., 2017."""
+def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None, training: _bool = False, momentum: _float = 0.1, eps: _float = 1e-05) -> Tensor:
+    """Normalize the channels of input (N, C, ...) over all other dimensions."""
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """-target * log(input) - (1 - target) * log(1 - input); input are probabilities."""
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', pos_weight: Tensor | None = None) -> Tensor:
+    """binary_cross_entropy of sigmoid(input), without overflow. pos_weight: how much a positive example counts."""
 def celu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
     """input where it is positive, else alpha * (exp(input / alpha) - 1)."""
 def celu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`celu` written into its input."""
+def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: _float = 0, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """1 - cos(input1, input2) where target is 1, max(0, cos - margin) where it is -1. Inputs (N, D) or (D,)."""
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: _int = 1, eps: _float = 1e-08) -> Tensor:
+    """The cosine of the angle between vectors along `dim`; shapes broadcast."""
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, ignore_index: _int = -100, reduce: _bool | None = None, reduction: _str = 'mean', label_smoothing: _float = 0.0) -> Tensor:
+    """The cross entropy of scores input (N, C, ...) and classes."""
+def dropout(input: Tensor, p: _float = 0.5, training: _bool = True, inplace: _bool = False) -> Tensor:
+    """In training, zero each element with probability p and multiply the others by 1 / (1 - p)."""
+def dropout1d(input: Tensor, p: _float = 0.5, training: _bool = True, inplace: _bool = False) -> Tensor:
+    """Dropout of whole channels of input (N, C, L) or (C, L)."""
+def dropout2d(input: Tensor, p: _float = 0.5, training: _bool = True, inplace: _bool = False) -> Tensor:
+    """Dropout of whole channels of input (N, C, H, W)."""
+def dropout3d(input: Tensor, p: _float = 0.5, training: _bool = True, inplace: _bool = False) -> Tensor:
+    """Dropout of whole channels of input (N, C, D, H, W) or (C, D, H, W)."""
 def elu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
     """input where it is positive, else alpha * (exp(input) - 1)."""
 def elu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`elu` written into its input."""
+def embedding(input: Tensor, weight: Tensor, padding_idx: _int | None = None, max_norm: _float | None = None, norm_type: _float = 2.0, scale_grad_by_freq: _bool = False, sparse: _bool = False) -> Tensor:
+    """The rows of weight (V, D) that input (int32 or int64, any shape) names: shape (..., D)."""
+def feature_alpha_dropout(input: Tensor, p: _float = 0.5, training: _bool = False, inplace: _bool = False) -> Tensor:
+    """alpha_dropout of whole channels of input (N, C, ...)."""
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | _float, full: _bool = False, eps: _float = 1e-06, reduction: _str = 'mean') -> Tensor:
+    """(log(var) + (input - target) ** 2 / var) / 2, with var at least eps; full: plus log(2 * pi) / 2."""
 def gelu(input: Tensor, approximate: _str = 'none') -> Tensor:
     """input * Phi(input), exactly ("none") or through a tangent ("tanh")."""
 def glu(input: Tensor, dim: _int = -1) -> Tensor:
     """The first half of `input` along `dim`, times the sigmoid of the second half."""
+def group_norm(input: Tensor, num_groups: _int, weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05) -> Tensor:
+    """Normalize each sample over groups of channels: input (N, C, ...), weight and bias (C,)."""
 def gumbel_softmax(logits: Tensor, tau: _float = 1, hard: _bool = False, eps: _float = 1e-10, dim: _int = -1) -> Tensor:
     """A sample of the Gumbel-softmax distribution."""
 def hardshrink(input: Tensor, lambd: _float = 0.5) -> Tensor:
@@ -33,18 +65,54 @@ def hardtanh(input: Tensor, min_val: _float = -1.0, max_val: _float = 1.0, inpla
     """input clipped to [min_val, max_val]; no gradient flows at the ends."""
 def hardtanh_(input: Tensor, min_val: _float = -1.0, max_val: _float = 1.0) -> Tensor:
     """`hardtanh` written into its input."""
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: _float = 1.0, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """input where target is 1, max(0, margin - input) where it is -1."""
+def huber_loss(input: Tensor, target: Tensor, reduction: _str = 'mean', delta: _float = 1.0, weight: Tensor | None = None) -> Tensor:
+    """d ** 2 / 2 where |d| <= delta, else delta * (|d| - delta / 2), with d = input - target."""
+def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: _bool = True, momentum: _float = 0.1, eps: _float = 1e-05) -> Tensor:
+    """Normalize every channel of every sample of input (N, C, ...) by itself, or by running statistics."""
+def kl_div(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', log_target: _bool = False) -> Tensor:
+    """target * (log(target) - input): input are log-probabilities, target probabilities or (log_target) logarithms."""
+def l1_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', weight: Tensor | None = None) -> Tensor:
+    """|input - target|. weight: of each element; the mean is then the weighted one."""
+def layer_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which are normalized_shape."""
 def leaky_relu(input: Tensor, negative_slope: _float = 0.01, inplace: _bool = False) -> Tensor:
     """input where it is positive, else negative_slope * input."""
 def leaky_relu_(input: Tensor, negative_slope: _float = 0.01) -> Tensor:
     """`leaky_relu` written into its input."""
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: (..., in) with weight (out, in) and bias (out,) gives (..., out)."""
+def local_response_norm(input: Tensor, size: _int, alpha: _float = 0.0001, beta: _float = 0.75, k: _float = 1.0) -> Tensor:
+    """input / (k + alpha * mean of the squares of `size` neighbouring channels) ** beta."""
 def log_softmax(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
     """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
+def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: _float = 0, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """max(0, margin - target * (input1 - input2)), with targets 1 and -1."""
 def mish(input: Tensor, inplace: _bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
+def mse_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', weight: Tensor | None = None) -> Tensor:
+    """(input - target) ** 2. weight: of each element; the mean is then the weighted one."""
+def multi_margin_loss(input: Tensor, target: Tensor, p: _int = 1, margin: _float = 1.0, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """sum_j max(0, margin - input[t] + input[j]) ** p / C over classes j other than t; input (N, C) or (C,)."""
+def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """The sum over labels t and all classes j that are none of max(0, 1 - input[t] + input[j]) / C."""
+def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """binary_cross_entropy_with_logits, averaged over the last dimension."""
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, ignore_index: _int = -100, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """-weight[t] * input[t] for log-probabilities input (N, C, ...) and class numbers target (N, ...)."""
+def normalize(input: Tensor, p: _float = 2.0, dim: _int = 1, eps: _float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """input / max(its p-norm over `dim`, eps)."""
+def one_hot(tensor: Tensor, num_classes: _int = -1) -> Tensor:
+    """int64 of shape (..., num_classes): 1 at the class that tensor (int64) names. -1: the largest class plus 1."""
+def pairwise_distance(x1: Tensor, x2: Tensor, p: _float = 2.0, eps: _float = 1e-06, keepdim: _bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps over the last dimension."""
+def pdist(input: Tensor, p: _float = 2) -> Tensor:
+    """The p-norm distances of rows i < j of input (N, M), in order: N * (N - 1) / 2 of them."""
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: _bool = True, full: _bool = False, size_average: _bool | None = None, eps: _float = 1e-08, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """exp(input) - target * input, or input - target * log(input + eps); full: with log(target!) after Stirling."""
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where it is positive, else weight * input; one weight, or one per channel (dimension 1)."""
 def relu(input: Tensor, inplace: _bool = False) -> Tensor:
@@ -53,6 +121,8 @@ def relu6(input: Tensor, inplace: _bool = False) -> Tensor:
     """min(max(input, 0), 6)."""
 def relu_(input: Tensor) -> Tensor:
     """In-place version of `relu`; returns `input`."""
+def rms_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, eps: _float | None = None) -> Tensor:
+    """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions. eps: the dtype's machine epsilon by default."""
 def rrelu(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Tensor:
     """leaky_relu whose slope is drawn from [lower, upper) per element in training, and is their mean otherwise."""
 def rrelu_(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Tensor:
@@ -65,6 +135,10 @@ def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / (1 + exp(-input))."""
 def silu(input: Tensor, inplace: _bool = False) -> Tensor:
     """input * sigmoid(input)."""
+def smooth_l1_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', beta: _float = 1.0) -> Tensor:
+    """|d| - beta / 2 where |d| >= beta, else d ** 2 / (2 * beta), with d = input - target."""
+def soft_margin_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """log(1 + exp(-target * input)), with targets 1 and -1."""
 def softmax(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
 def softmin(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
@@ -81,3 +155,7 @@ def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = 
     """input where it is above the threshold, else value."""
 def threshold_(input: Tensor, threshold: Any, value: Any) -> Tensor:
     """In-place version of `threshold`; returns `input`."""
+def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: _float = 1.0, p: _float = 2, eps: _float = 1e-06, swap: _bool = False, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
+    """max(0, margin + |anchor - positive| - |anchor - negative|) in p-norms; inputs (N, D) or (D,)."""
+def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: _float = 1.0, swap: _bool = False, reduction: _str = 'mean') -> Tensor:
+    """triplet_margin_loss with any distance of two tensors (default: pairwise_distance)."""

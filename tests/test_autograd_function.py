@@ -134,7 +134,9 @@ def test_wrong_backward_is_named() -> None:
         def backward(ctx, g):  # type: ignore[no-untyped-def]
             return naiad.ones(5, dtype=naiad.float64)
 
-    with pytest.raises(RuntimeError, match=r"ShortBackward returned an incorrect number of gradients \(expected 2, got"):
+    with pytest.raises(
+        RuntimeError, match=r"ShortBackward returned an incorrect number of gradients \(expected 2, got"
+    ):
         Short.apply(leaf(), leaf()).sum().backward()
     with pytest.raises(RuntimeError, match=r"WideBackward returned an invalid gradient: got \[5\]"):
         Wide.apply(leaf()).sum().backward()

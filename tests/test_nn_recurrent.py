@@ -126,3 +126,18 @@ def test_weights_are_listed_as_pytorch_does():
 def test_dropout_on_one_layer_warns():
     with pytest.warns(UserWarning, match="num_layers greater than 1"):
         naiad.nn.LSTM(3, 4, dropout=0.5)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_second_derivatives(kind):
+    results = []
+    modules = {"naiad": maker(kind)(naiad.nn).double(), "torch": maker(kind)(torch.nn).double()}
+    load_weights(modules["naiad"], modules["torch"])
+    x = np.random.default_rng(2).standard_normal((4, 2, 5))
+    for lib in (naiad, torch):
+        inputs, module = to(lib, x, grad=True), modules[lib.__name__]
+        (gradient,) = lib.autograd.grad(module(inputs)[0].sin().sum(), inputs, create_graph=True)
+        gradient.square().sum().backward()
+        results.append([from_(t) for t in (gradient, inputs.grad, *(p.grad for p in module.parameters()))])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)

@@ -12,6 +12,7 @@ from typing import Any
 import naiad
 from naiad.core.tensor import Tensor
 from naiad.nn import functional as F
+from naiad.nn.modules._cells import GRUStep, LSTMStep, Steps
 
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], State]
@@ -28,11 +29,10 @@ def run_direction(
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     bias, step = _CELLS[mode](w_hh, b_ih, b_hh, w_hr)
     projected = F.linear(x, w_ih, bias)
+    inputs = Steps.apply(projected, batch_sizes)
     if batch_sizes is None:
-        inputs = projected.unbind(0)
         outputs, state = _over_time(step, inputs[::-1] if reverse else inputs, state)
         return naiad.stack(outputs[::-1] if reverse else outputs), state
-    inputs = projected.split(batch_sizes)
     if reverse:
         outputs, state = _over_growing_batches(step, inputs[::-1], batch_sizes[::-1], state)
         return naiad.cat(outputs[::-1]), state
@@ -97,25 +97,16 @@ def _lstm(w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, w_hr: Tensor |
 
     def step(x: Tensor, state: State) -> State:
         h, c = state
-        i, f, g, o = naiad.addmm(x, h, w).chunk(4, 1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
+        h, c = LSTMStep.apply(naiad.addmm(x, h, w), c)
         return (h if w_out is None else h @ w_out), c
 
     return _sum(b_ih, b_hh), step
 
 
 def _gru(w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, w_hr: Tensor | None) -> tuple[Tensor | None, Step]:
-    width = w_hh.size(1)
-    parts = [2 * width, width]
-
     def step(x: Tensor, state: State) -> State:
         (h,) = state
-        x_gates, x_new = x.split(parts, 1)
-        h_gates, h_new = F.linear(h, w_hh, b_hh).split(parts, 1)
-        reset, keep = (x_gates + h_gates).sigmoid().chunk(2, 1)
-        new = (x_new + reset * h_new).tanh()
-        return (new + keep * (h - new),)
+        return (GRUStep.apply(x, F.linear(h, w_hh, b_hh), h),)
 
     return b_ih, step
 
