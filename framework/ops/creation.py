@@ -8,14 +8,15 @@ import numpy as np
 
 from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
-from naiad.core.dtype import FROM_NUMPY, dtype
+from naiad.core.dispatch import deliver, number_dtype
+from naiad.core.dtype import FROM_NUMPY, dtype, int64
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import from_numpy as dtype_of
-from naiad.core.dtype import int64
 from naiad.core.op import public
 from naiad.core.primitive import factory
 from naiad.core.state import default_device, default_dtype
 from naiad.core.tensor import Size, Tensor, wrap
+from naiad.ops.convert import transfer
 
 
 @factory(kernel="copy.fill", name="full_op")
@@ -36,8 +37,12 @@ def finish(tensor: Tensor, requires_grad: bool) -> Tensor:
     return tensor
 
 
-def sizes(size: tuple) -> tuple[int, ...]:
-    """Sizes given as numbers or as one sequence."""
+def shape_from(size: tuple, named: Any = None) -> tuple[int, ...]:
+    """Sizes given as numbers, as one sequence, or as `size=`."""
+    if named is not None:
+        if size:
+            raise TypeError("the size was given twice: by position and as size=")
+        size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     result = tuple(int(s) for s in size)
@@ -46,7 +51,22 @@ def sizes(size: tuple) -> tuple[int, ...]:
     return result
 
 
-@public("naiad")
+def _filled(
+    value: int, sizes: tuple, size: Any, out: Tensor | None, of: dtype | None, target: Any, requires_grad: bool
+) -> Tensor:
+    if out is not None and of is None:
+        of = out._dtype
+    made = full_op(shape=shape_from(sizes, size), value=value, dtype=of or default_dtype(), device=home(target))
+    return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+def placed(array: np.ndarray, target: Any, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+    """A new tensor with the values of a fresh ndarray, on the device that a creation function was asked for."""
+    made = transfer(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE), home(target))
+    return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+@public("naiad", samples=lambda s: [s.call((2, 3), 1.5), s.call((2,), 7), s.call((), True), s.call((0, 2), 1)])
 def full(
     size: Any,
     fill_value: Any,
@@ -60,18 +80,20 @@ def full(
     """A tensor of `size` filled with `fill_value`; the dtype follows the number."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     if dtype is None:
-        from naiad.core.dispatch import number_dtype
-
         dtype = number_dtype(value)
     made = full_op(
-        shape=sizes((size,) if isinstance(size, int) else (tuple(size),)), value=value, dtype=dtype, device=home(device)
+        shape=shape_from((size,) if isinstance(size, int) else (tuple(size),)),
+        value=value,
+        dtype=dtype,
+        device=home(device),
     )
-    return finish(made, requires_grad)
+    return finish(made, requires_grad) if out is None else deliver(made, out)
 
 
-@public("naiad")
+@public("naiad", samples=lambda s: [s.call(2, 3), s.call((2, 3)), s.call([0, 2]), s.call(()), s.call(size=(2, 1))])
 def zeros(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     out: Tensor | None = None,
     dtype: dtype | None = None,
     layout: Any = None,
@@ -80,14 +102,13 @@ def zeros(
     pin_memory: bool = False,
 ) -> Tensor:
     """Zeros of a size."""
-    return finish(
-        full_op(shape=sizes(size), value=0, dtype=dtype or default_dtype(), device=home(device)), requires_grad
-    )
+    return _filled(0, sizes, size, out, dtype, device, requires_grad)
 
 
-@public("naiad")
+@public("naiad", samples=lambda s: [s.call(2, 3), s.call((2, 3)), s.call([0, 2]), s.call(())])
 def ones(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     out: Tensor | None = None,
     dtype: dtype | None = None,
     layout: Any = None,
@@ -96,9 +117,7 @@ def ones(
     pin_memory: bool = False,
 ) -> Tensor:
     """Ones of a size."""
-    return finish(
-        full_op(shape=sizes(size), value=1, dtype=dtype or default_dtype(), device=home(device)), requires_grad
-    )
+    return _filled(1, sizes, size, out, dtype, device, requires_grad)
 
 
 @public("naiad")

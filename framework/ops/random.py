@@ -1,4 +1,8 @@
-"""Random tensors, all drawn from the Philox stream of `naiad.core.random`."""
+"""Random tensors, all drawn from the Philox stream of `naiad.core.random`: the same numbers on every device.
+
+What each draw takes from the stream, and how it makes its values of it, is told beside it. A lane is 32 random bits; a
+draw takes a run of lanes, and the stream moves on by whole counters of four.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import device
-from naiad.core.dtype import dtype
+from naiad.core.device import CPU_DEVICE, device
+from naiad.core.dispatch import deliver
+from naiad.core.dtype import FLOAT, dtype, int64
 from naiad.core.op import public
 from naiad.core.primitive import factory
-from naiad.core.random import Generator, generator_for, lanes_per_value, unit_uniform
+from naiad.core.random import Generator, generator_for, lanes, lanes_per_value, unit_uniform
 from naiad.core.state import default_dtype
-from naiad.core.tensor import Tensor
-from naiad.ops.creation import finish, home, sizes
+from naiad.core.tensor import Tensor, wrap
+from naiad.ops.convert import transfer
+from naiad.ops.creation import finish, home, shape_from
 
 
 @factory(kernel="random.uniform", name="uniform_op")
@@ -41,9 +47,90 @@ def draw_uniform(
     return uniform_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, low=low, high=high)
 
 
+# ---------------------------------------------------------------- draws in host memory
+def units(n: int, wide: bool, where: device, generator: Generator | None) -> np.ndarray:
+    """n uniforms in [0, 1) as float32 (one lane each) or float64 (two lanes each)."""
+    of = np.dtype(np.float64 if wide else np.float32)
+    seed, offset = generator_for(where, generator).advance(n * lanes_per_value(of))
+    return unit_uniform(seed, offset, n, of)
+
+
+def standard_normals(n: int, wide: bool, where: device, generator: Generator | None) -> np.ndarray:
+    """n standard normals by Box-Muller, as float32 or float64.
+
+    Uniforms u[2k] and u[2k + 1] give values 2k and 2k + 1: r cos(t) and r sin(t), where r = sqrt(-2 log(1 - u[2k]))
+    and t = 2 pi u[2k + 1]. An odd n takes the lanes of n + 1.
+    """
+    u = units(n + n % 2, wide, where, generator).reshape(-1, 2)
+    of = u.dtype.type
+    r = np.sqrt(of(-2) * np.log1p(-u[:, 0]))
+    t = u[:, 1] * of(2 * np.pi)
+    out = np.empty_like(u)
+    np.multiply(r, np.cos(t), out=out[:, 0])
+    np.multiply(r, np.sin(t), out=out[:, 1])
+    return out.reshape(-1)[:n]
+
+
+_NARROW = 1 << 24
+
+
+def integers(n: int, low: int, high: int, where: device, generator: Generator | None) -> np.ndarray:
+    """n integers in [low, high), as int64.
+
+    Up to 2**24 choices take one lane each: the high half of lane * choices. More take two lanes each: the 64-bit
+    number they make (first lane high) modulo the choices. Either is even to within choices / 2**32 (2**64).
+    """
+    choices = high - low
+    stream = generator_for(where, generator)
+    if choices <= _NARROW:
+        drawn = lanes(*stream.advance(n), n).astype(np.uint64) * np.uint64(choices) >> np.uint64(32)
+    else:
+        drawn = _pairs(n, stream)
+        if choices < 1 << 64:
+            drawn = drawn % np.uint64(choices)
+    return (drawn.astype(np.uint64) + np.uint64(low & (2**64 - 1))).view(np.int64)
+
+
+def _pairs(n: int, stream: Generator) -> np.ndarray:
+    both = lanes(*stream.advance(2 * n), 2 * n).reshape(n, 2).astype(np.uint64)
+    return both[:, 0] << np.uint64(32) | both[:, 1]
+
+
+def delivered(values: np.ndarray, shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
+    """Drawn values as a tensor of a dtype on a device."""
+    array = np.ascontiguousarray(values.astype(of.np, copy=False)).reshape(shape)
+    return transfer(wrap(array, of, CPU_DEVICE), where)
+
+
+def draw_normal(
+    shape: tuple[int, ...], of: dtype, where: device, mean: float, std: float, generator: Generator | None
+) -> Tensor:
+    """Normals from a generator's stream. Complex ones have parts of variance std**2 / 2, value by value."""
+    n = prod(shape)
+    real = of.to_real()
+    if of.kind == 3:
+        parts = standard_normals(2 * n, real.itemsize == 8, where, generator) * real.np.type(std / 2**0.5)
+        return delivered(parts.view(of.np) + of.np.type(mean), shape, of, where)
+    values = standard_normals(n, real.itemsize == 8, where, generator)
+    if std != 1:
+        values *= values.dtype.type(std)
+    if mean != 0:
+        values += values.dtype.type(mean)
+    return delivered(values, shape, of, where)
+
+
+# ---------------------------------------------------------------- creation
+def _floating(name: str, of: dtype | None) -> dtype:
+    of = of or default_dtype()
+    if of.kind < FLOAT:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{of.name}': it draws floating-point numbers")
+    return of
+
+
 @public("naiad")
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     out: Tensor | None = None,
     dtype: dtype | None = None,
@@ -53,5 +140,143 @@ def rand(
     pin_memory: bool = False,
 ) -> Tensor:
     """Uniform random numbers in [0, 1)."""
-    made = draw_uniform(sizes(size), dtype or default_dtype(), home(device), generator=generator)
-    return finish(made, requires_grad)
+    of = _floating("rand", dtype or (out._dtype if out is not None else None))
+    made = draw_uniform(shape_from(sizes, size), of, home(device), generator=generator)
+    return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+@public("naiad")
+def randn(
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Random numbers from the normal distribution with mean 0 and variance 1."""
+    of = _floating("randn", dtype or (out._dtype if out is not None else None))
+    made = draw_normal(shape_from(sizes, size), of, home(device), 0.0, 1.0, generator)
+    return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+def _check_bounds(name: str, low: int, high: int) -> None:
+    if low >= high:
+        raise RuntimeError(f"{name} expects 'from' to be less than 'to', but got from={low} >= to={high}")
+
+
+@public("naiad")
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Random integers in [low, high) of a size: ``randint(high, size)`` or ``randint(low, high, size)``."""
+    if size is None:
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if size is None:
+        raise TypeError("randint(): give the size: randint(high, size) or randint(low, high, size)")
+    low, high = int(low), int(high)
+    _check_bounds("randint", low, high)
+    shape, where = shape_from((size,)), home(device)
+    of = dtype or (int64 if out is None else out._dtype)
+    made = delivered(integers(prod(shape), low, high, where, generator), shape, of, where)
+    return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+@public("naiad")
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A random permutation of 0 .. n - 1: the order that sorts n random 64-bit keys, each of two lanes."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    where = home(device)
+    order = np.argsort(_pairs(n, generator_for(where, generator)), kind="stable")
+    made = delivered(order, (n,), dtype or int64, where)
+    return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+def _where(input: Tensor, target: Any) -> device:
+    return input._device if target is None else home(target)
+
+
+@public("naiad")
+def rand_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`rand` with the size, dtype and device of `input`."""
+    of = _floating("rand_like", dtype or input._dtype)
+    return finish(draw_uniform(input._array.shape, of, _where(input, device), generator=generator), requires_grad)
+
+
+@public("naiad")
+def randn_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`randn` with the size, dtype and device of `input`."""
+    of = _floating("randn_like", dtype or input._dtype)
+    return finish(draw_normal(input._array.shape, of, _where(input, device), 0.0, 1.0, generator), requires_grad)
+
+
+@public("naiad")
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`randint` with the size, dtype and device of `input`."""
+    return randint(
+        low if high is not None else 0,
+        low if high is None else high,
+        input._array.shape,
+        generator=generator,
+        dtype=dtype or input._dtype,
+        device=_where(input, device),
+        requires_grad=requires_grad,
+    )
