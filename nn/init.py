@@ -6,6 +6,8 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
+
 import naiad
 from naiad.core.tensor import Tensor
 
@@ -193,9 +195,10 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     cols = tensor.numel() // rows
     with naiad.no_grad():
         flat = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)
-        q, r = naiad.linalg.qr(flat.t() if rows < cols else flat)
-        q = q * naiad.diag(r).sign()  # a unique, hence uniform, choice among the factorizations
-        tensor.copy_((q.t() if rows < cols else q).reshape(tensor.shape))
+        tall = (flat.t() if rows < cols else flat).cpu()
+        q, r = np.linalg.qr((tall if tall.dtype.itemsize >= 4 else tall.float()).numpy())
+        q = q * np.sign(np.diag(r))  # a unique, hence uniform, choice among the factorizations
+        tensor.copy_(naiad.tensor(q.T if rows < cols else q).reshape(tensor.shape))
         return tensor.mul_(gain)
 
 

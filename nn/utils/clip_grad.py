@@ -19,8 +19,8 @@ def get_total_norm(
     if not tensors:
         return naiad.tensor(0.0)
     first = tensors[0].device
-    norms = [naiad.linalg.vector_norm(tensor, norm_type).to(first) for tensor in tensors]
-    total = naiad.linalg.vector_norm(naiad.stack(norms), norm_type)
+    norms = [naiad.norm(tensor, norm_type).to(first) for tensor in tensors]
+    total = naiad.norm(naiad.stack(norms), norm_type)
     if error_if_nonfinite and not bool(naiad.isfinite(total)):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
