@@ -276,7 +276,7 @@ def poisson_rate_op(m: Any, input: Any, target: Any, eps: Any) -> Any:
     return input - target * m.log(input + eps)
 
 
-@elementwise(namespaces=(), name="stirling", kinds=(2,))
+@elementwise(namespaces=(), name="stirling", promote="float")
 def stirling_op(m: Any, target: Any) -> Any:
     """Stirling's approximation of log(target!), and 0 up to 1."""
     x = m.maximum(target, 1.0)
