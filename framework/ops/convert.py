@@ -42,7 +42,14 @@ def clone_op(input: np.ndarray) -> np.ndarray:
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3)), s.call(s())])
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with a history: gradients flow to `input`."""
-    return clone_op(input)
+    return clone_op(input) if memory_format is None else _ordered(clone_op(input), memory_format)
+
+
+def _ordered(x: Tensor, order: Any) -> Tensor:
+    """The elements in the order of a memory format; `preserve_format` leaves them as they are."""
+    from naiad.core.layout import preserve_format
+
+    return x if order is preserve_format else x.contiguous(memory_format=order)  # type: ignore[attr-defined]
 
 
 def apply_zeros(g: Tensor) -> Tensor:
@@ -189,7 +196,10 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         out = transfer(out, backend.resolve(target))
     if of is not None and of is not out._dtype:
         out = cast(out, dtype=of)
-    return clone_op(out) if always and out is self else out
+    if always and out is self:
+        out = clone_op(out)
+    order = kwargs.get("memory_format")
+    return out if order is None else _ordered(out, order)
 
 
 def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, bool]:

@@ -19,7 +19,7 @@ from naiad.core.op import PUBLIC, publish
 from naiad.core.state import current
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import copy_, fill_, fitting
-from naiad.ops.indexing import as_value, put_into, put_op, raise_outside, take, vector_of
+from naiad.ops.indexing import as_value, put_into, put_op, raise_outside, take, take_op, vector_of
 from naiad.ops.movement import reshape
 from naiad.ops.windows import slice_op
 
@@ -259,6 +259,9 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         if not state.modes:
             return _SLICE.run(state, (self,), {"index": basic})
         return slice_op(self, index=basic)
+    if isinstance(index, Tensor) and index._dtype is int64 and index._device is self._device is CPU_DEVICE:
+        if index._array.shape and self._array.shape:  # the usual case: rows by number
+            return take_op(self, index, dim=0)
     view, picks = resolve(self, index)
     if not picks:
         return view if view is not self else slice_op(self, index=(...,))
@@ -276,7 +279,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         )
     basic = basic_index(index)
     if basic is None:
-        _set_picked(self, index, value)
+        if index.__class__ is not Tensor or not _set_rows(self, index, value, tensor):
+            _set_picked(self, index, value)
         return
     if _set_directly(self, basic, value, tensor):
         return
@@ -289,10 +293,35 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
 def _set_directly(x: Tensor, basic: tuple, value: Any, tensor: bool) -> bool:
     """Let NumPy write where nothing is recorded and nothing needs a conversion of PyTorch's own."""
+    if not _is_direct(x, value, tensor):
+        return False
+    try:
+        x._array[basic] = value._array if tensor else value
+    except (ValueError, IndexError, OverflowError, TypeError):
+        return False  # the long way finds the words for it
+    x._version[0] += 1
+    return True
+
+
+def _set_rows(x: Tensor, index: Tensor, value: Any, tensor: bool) -> bool:
+    """The same for one tensor of numbers or truth values."""
+    if index._device is not CPU_DEVICE or not index._array.shape or index._dtype not in (int64, bool_):
+        return False
+    if (tensor and value._dtype is not x._dtype) or not _is_direct(x, value, tensor):
+        return False
+    try:
+        x._array[index._array] = value._array if tensor else value
+    except (ValueError, IndexError, OverflowError, TypeError):
+        return False
+    x._version[0] += 1
+    return True
+
+
+def _is_direct(x: Tensor, value: Any, tensor: bool) -> bool:
+    """Whether nothing is recorded, NumPy's assignment converts as PyTorch's does, and no element is there twice."""
     state = current()
     if state.modes or x._device is not CPU_DEVICE:
         return False
-    array = x._array
     if tensor:
         if (
             value._device is not CPU_DEVICE
@@ -300,17 +329,9 @@ def _set_directly(x: Tensor, basic: tuple, value: Any, tensor: bool) -> bool:
             or (value._dtype is not x._dtype and value._dtype.kind == COMPLEX)
         ):
             return False
-        value = value._array
     elif (state.grad and x._needs_grad) or (value.__class__ is not float and x._dtype.kind < value_kind(value)):
         return False
-    if 0 in array.strides:
-        return False
-    try:
-        array[basic] = value
-    except (ValueError, IndexError, OverflowError, TypeError):
-        return False  # the long way finds the words for it
-    x._version[0] += 1
-    return True
+    return 0 not in x._array.strides
 
 
 def value_kind(value: Any) -> int:

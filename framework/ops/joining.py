@@ -12,12 +12,11 @@ from naiad.core.device import CUDA, device
 from naiad.core.dispatch import apply, deliver
 from naiad.core.dtype import promote_types
 from naiad.core.op import public
-from naiad.core.primitive import Primitive, primitive, same_as
-from naiad.core.tensor import Tensor, normalize_dim, normalize_dims
-from naiad.ops.convert import cast, clone_op
-from naiad.ops.indexing import take, vector_of
-from naiad.ops.movement import expand_op, permute_op, reshape
-from naiad.ops.shape import atleast_1d, atleast_2d, atleast_3d, flat_args
+from naiad.core.primitive import Primitive
+from naiad.core.tensor import Tensor, normalize_dim
+from naiad.ops.convert import cast
+from naiad.ops.movement import reshape
+from naiad.ops.shape import atleast_1d, atleast_2d, atleast_3d
 from naiad.ops.windows import embed, slice_op
 
 Shape = tuple[int, ...]
@@ -41,7 +40,7 @@ def _cat_rule(*tensors: Tensor, dim: int) -> tuple:
     return (*first[:dim], total, *first[dim + 1 :]), tensors[0]._dtype
 
 
-class _Cat(Primitive):
+class _Joining(Primitive):
     """On a device: one copy per tensor into its place."""
 
     def _elsewhere(self, xs: Sequence, arrays: list, attrs: dict, home: device) -> Sequence:
@@ -50,15 +49,17 @@ class _Cat(Primitive):
         if home.kind == CUDA:
             copy, dim, at = backend.launcher("copy.copy", self.name), attrs["dim"], 0
             for x in arrays:
+                strides = out.strides if x.ndim == out.ndim else out.strides[:dim] + out.strides[dim + 1 :]
                 if x.size:
-                    copy(out.view(x.shape, out.strides, out.offset + at * out.strides[dim]), x)
-                at += x.shape[dim]
+                    copy(out.view(x.shape, strides, out.offset + at * out.strides[dim]), x)
+                at += x.shape[dim] if x.ndim == out.ndim else 1
         return [out]
 
 
 def _joined(*tensors: np.ndarray, dim: int) -> np.ndarray:
     """The tensors one after the other along `dim`."""
-    return np.ascontiguousarray(np.concatenate(tensors, dim))
+    out = np.concatenate(tensors, dim)
+    return out if out.flags.c_contiguous else np.ascontiguousarray(out)
 
 
 def _piece(g: Tensor, shapes: list, index: int, dim: int) -> Tensor:
@@ -66,7 +67,32 @@ def _piece(g: Tensor, shapes: list, index: int, dim: int) -> Tensor:
     return slice_op(g, index=(slice(None),) * dim + (slice(start, start + shapes[index][dim]),))
 
 
-_CAT = _Cat("cat_op", _joined, rule=_cat_rule, widen=False, grad=(_piece,))
+_CAT = _Joining("cat_op", _joined, rule=_cat_rule, widen=False, grad=(_piece,))
+
+
+def _stacked(*tensors: np.ndarray, dim: int) -> np.ndarray:
+    """The tensors along a new dimension."""
+    first = tensors[0]
+    shape = first.shape
+    out = np.empty((*shape[:dim], len(tensors), *shape[dim:]), first.dtype)
+    if dim < len(shape) and first.size:  # side by side along the next dimension is the same memory
+        np.concatenate(tensors, dim, out=out.reshape((*shape[:dim], len(tensors) * shape[dim], *shape[dim + 1 :])))
+    else:
+        for i, x in enumerate(tensors):
+            out[..., i] = x
+    return out
+
+
+_STACK = _Joining(
+    "stack_op",
+    _stacked,
+    rule=lambda *tensors, dim: (
+        (*tensors[0]._array.shape[:dim], len(tensors), *tensors[0]._array.shape[dim:]),
+        tensors[0]._dtype,
+    ),
+    widen=False,
+    grad=(lambda g, index, dim: slice_op(g, index=(slice(None),) * dim + (index, ...)),),
+)
 
 
 def _promoted(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -143,11 +169,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
     dim = normalize_dim(dim, len(shape) + 1)
     if any(x._dtype is not given[0]._dtype for x in given):
         given = _promoted(given)
-    # Side by side along the next dimension is the same memory, with no view per tensor.
-    if dim == len(shape):
-        joined = apply(_CAT, tuple(x.unsqueeze(dim) for x in given), {"dim": dim})
-    else:
-        joined = reshape(apply(_CAT, given, {"dim": dim}), (*shape[:dim], len(given), shape[dim], *shape[dim + 1 :]))
+    joined = apply(_STACK, given, {"dim": dim})
     return joined if out is None else deliver(joined, out)
 
 
@@ -202,141 +224,3 @@ def _as_matrix(i: int, x: Tensor) -> Tensor:
             f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {x.ndim} dimensions"
         )
     return atleast_2d(x)
-
-
-# ---------------------------------------------------------------- repeating
-@public("Tensor", samples=lambda s: [s.call(s(2, 3), 2, 1), s.call(s(3), (4, 2)), s.call(s(2), 0), s.call(s(), 3)])
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
-    """A copy repeated along each dimension; more numbers than dimensions add leading ones."""
-    times = flat_args(repeats)
-    shape = self._array.shape
-    lead = len(times) - len(shape)
-    if lead < 0:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: repeat"
-            f"{times} for shape {list(shape)}"
-        )
-    if any(n < 0 for n in times):
-        raise RuntimeError(f"repeat: the numbers of repetitions must not be negative, got {list(times)}")
-    sizes = (1,) * lead + tuple(shape)
-    between = tuple(n for d in range(len(sizes)) for n in (1, sizes[d]))
-    wide = tuple(n for d in range(len(sizes)) for n in (times[d], sizes[d]))
-    spread = expand_op(reshape(self, between), size=wide)
-    return reshape(clone_op(spread), tuple(n * t for n, t in zip(sizes, times, strict=True)))
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), (2,)), s.call(s(3), (2, 2))])
-def tile(input: Tensor, *dims: Any) -> Tensor:
-    """`repeat`, where missing leading numbers are 1."""
-    times = flat_args(dims)
-    return repeat(input, (1,) * (input.ndim - len(times)) + times)
-
-
-@public(
-    "naiad",
-    "Tensor",
-    samples=lambda s: [
-        s.call(s(2, 3), 2),
-        s.call(s(2, 3), 2, dim=1),
-        s.call(s(3, 2), s.fixed([1, 0, 3]), dim=0),
-        s.call(s.fixed([1, 2])),
-    ],
-)
-def repeat_interleave(
-    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
-) -> Tensor:
-    """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
-    if repeats is None:  # the numbers of slices themselves
-        counts = input._array if isinstance(input._array, np.ndarray) else input.cpu()._array
-        return vector_of(np.repeat(np.arange(counts.size), counts), input)
-    x = reshape(input, (-1,)) if dim is None else input
-    dim = normalize_dim(0 if dim is None else dim, x.ndim)
-    size = x._array.shape[dim]
-    if isinstance(repeats, Tensor):
-        counts = repeats.cpu()._array.reshape(-1)
-        if counts.size not in (1, size):
-            raise RuntimeError(
-                "repeats must have the same size as input along dim, but got repeats.size(0) = "
-                f"{counts.size} and input.size({dim}) = {size}"
-            )
-    else:
-        counts = np.asarray(repeats)
-    if counts.size and counts.min() < 0:
-        raise RuntimeError("repeats can not be negative")
-    return take(x, vector_of(np.repeat(np.arange(size), counts), x), (dim,))
-
-
-# ---------------------------------------------------------------- turning
-@primitive(rule=same_as(), kernel="copy.flip", widen=False, grad=(lambda g, dims: flip_op(g, dims=dims),))
-def flip_op(input: np.ndarray, *, dims: Shape) -> np.ndarray:
-    """The order along some dimensions reversed."""
-    return np.array(np.flip(input, dims), order="C")
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), (0,)), s.call(s(2, 3), [0, -1]), s.call(s(2), dims=[])])
-def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
-    """A copy with the order along `dims` reversed."""
-    wanted = flat_args((named["dims"],) if named else dims)
-    return flip_op(input, dims=normalize_dims(wanted, input.ndim) if wanted else ())
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])
-def fliplr(input: Tensor) -> Tensor:
-    """The columns in reverse order."""
-    if input.ndim < 2:
-        raise RuntimeError("Input must be >= 2-d.")
-    return flip_op(input, dims=(1,))
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])
-def flipud(input: Tensor) -> Tensor:
-    """The rows in reverse order."""
-    if input.ndim < 1:
-        raise RuntimeError("Input must be >= 1-d.")
-    return flip_op(input, dims=(0,))
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3)), s.call(s(2, 3), 2), s.call(s(2, 3, 2), -1, (1, 2))])
-def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """A copy turned `k` times by 90 degrees in the plane of `dims`, from the first towards the second."""
-    if len(dims) != 2:
-        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
-    if input.ndim < 2:
-        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
-    a, b = normalize_dim(dims[0], input.ndim), normalize_dim(dims[1], input.ndim)
-    if a == b:
-        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
-    if k % 4 == 0:
-        return clone_op(input)
-    if k % 4 == 2:
-        return flip_op(input, dims=(a, b))
-    order = list(range(input.ndim))
-    order[a], order[b] = order[b], order[a]
-    return permute_op(flip_op(input, dims=(b,) if k % 4 == 1 else (a,)), dims=tuple(order))
-
-
-@public(
-    "naiad",
-    "Tensor",
-    samples=lambda s: [s.call(s(2, 3), 1), s.call(s(4, 3), (1, -2), (0, 1)), s.call(s(4), 5, 0), s.call(s(0, 2), 1, 0)],
-)
-def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
-    """A copy with the elements moved by `shifts` along `dims`, round the end; over all elements without `dims`."""
-    moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    along = (dims,) if isinstance(dims, int) else tuple(dims)
-    if not along and len(moves) == 1:
-        return (
-            reshape(roll(reshape(input, (-1,)), moves, (0,)), input._array.shape) if input.numel() else clone_op(input)
-        )
-    if len(moves) != len(along):
-        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(along)}")
-    out = input
-    for shift, d in zip(moves, along, strict=True):
-        dim = normalize_dim(d, input.ndim)
-        size = out._array.shape[dim] if out.ndim else 0
-        at = -shift % size if size else 0
-        if at:
-            lead = (slice(None),) * dim
-            pieces = slice_op(out, index=(*lead, slice(at, None))), slice_op(out, index=(*lead, slice(0, at)))
-            out = apply(_CAT, pieces, {"dim": dim})
-    return clone_op(out) if out is input else out

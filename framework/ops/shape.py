@@ -38,9 +38,19 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
     Raises RuntimeError where the elements do not lie so that a view can show them.
     """
-    if len(shape) == 1 and isinstance(shape[0], dtype):
-        return _view_dtype(self, shape[0])
-    return reshape_op(self, size=inferred_size("view", self.numel(), self._array.shape, flat_args(shape)))
+    size = shape
+    if len(shape) == 1 and shape[0].__class__ is not int:
+        if isinstance(shape[0], dtype):
+            return _view_dtype(self, shape[0])
+        size = shape[0] if isinstance(shape[0], tuple) else flat_args(shape)
+    array = self._array
+    try:
+        simple = -1 not in size and prod(size) == array.size and min(size, default=0) >= 0
+    except TypeError:  # a tensor among the sizes
+        simple = False
+    if not simple or size.__class__ is not tuple:
+        size = inferred_size("view", array.size, array.shape, flat_args((tuple(size),)))
+    return reshape_op(self, size=size)
 
 
 def _view_dtype(self: Tensor, of: dtype) -> Tensor:
@@ -101,7 +111,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end and ndim:
         return input
-    return reshape(input, (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :]))
+    size = (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
+    array = input._array
+    if array.__class__ is np.ndarray and array.flags.c_contiguous:
+        return reshape_op(input, size=size)
+    return reshape(input, size)
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3)), s.call(s())])
