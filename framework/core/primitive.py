@@ -12,7 +12,6 @@ dtype) of the result or a list of them, and raises the errors that a user should
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import apply, explain, settle
 from naiad.core.dtype import FLOAT, FROM_NUMPY, HALVES, dtype
-from naiad.core.op import Formula, Op
+from naiad.core.op import Formula, Op, parameters
 from naiad.core.quiet import quiet, quietly
 from naiad.core.state import State, current
 from naiad.core.strided import DeviceArray
@@ -56,10 +55,9 @@ class Primitive(Op):
         into: Callable | None = None,
         vendor: str | None = None,
     ) -> None:
-        parameters = inspect.signature(body).parameters.values()
-        operands = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
-        super().__init__(name, operands, [p.name for p in parameters if p.kind == p.KEYWORD_ONLY])
-        self.variadic = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+        operands, star, attributes = parameters(body)
+        super().__init__(name, operands + [star] if star else operands, attributes)
+        self.variadic = star is not None
         self.body, self.rule, self.kernel, self.outputs = body, rule, kernel, outputs
         self.widen, self.into, self.vendor = widen, into, vendor
         if grad is not None:
