@@ -255,7 +255,7 @@ def _unfolded(shape: Shape, strides: Shape, offset: int, *, dim: int, size: int,
     geometry=_unfolded,
     grad=lambda g, input_shape, dim, size, step: fold_windows(g, shape=input_shape, dim=dim, size=size, step=step),
 )
-def unfold_op(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarray:
+def windows_op(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarray:
     """Windows of `size` positions along `dim`, `step` apart; positions within a window are the last dimension."""
     shape, strides, _ = _unfolded(input.shape, input.strides, 0, dim=dim, size=size, step=step)
     return np.lib.stride_tricks.as_strided(input, shape, strides)
@@ -263,10 +263,10 @@ def unfold_op(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarra
 
 @primitive(
     rule=lambda input, *, shape, dim, size, step: (shape, input._dtype),
-    grad=(lambda g, dim, size, step: apply(unfold_op.op, (g,), {"dim": dim, "size": size, "step": step}),),
+    grad=(lambda g, dim, size, step: apply(windows_op.op, (g,), {"dim": dim, "size": size, "step": step}),),
 )
 def fold_windows(input: np.ndarray, *, shape: Shape, dim: int, size: int, step: int) -> np.ndarray:
-    """The sum of windows in their places: the derivative of `unfold_op`."""
+    """The sum of windows in their places: the derivative of `windows_op`."""
     out = np.zeros(shape, input.dtype)
     if not shape:
         return np.asarray(input.reshape(()))
@@ -296,4 +296,4 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
         raise RuntimeError(f"maximum size for tensor at dimension {dim} is {length} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
-    return unfold_op(self, dim=dim, size=size, step=step)
+    return windows_op(self, dim=dim, size=size, step=step)
