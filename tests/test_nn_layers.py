@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nn_oracle import check_module, floats, ints, library, value
+from nn_oracle import check_module, floats, ints, library, positive, value
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.")  # PyTorch's own remark
 
@@ -69,6 +69,20 @@ CASES = {
     "adaptive-avg2d-none": (lambda nn: nn.AdaptiveAvgPool2d((None, 3)), [floats(2, 3, 6, 5)]),
     "adaptive-max1d": (lambda nn: nn.AdaptiveMaxPool1d(3), [floats(2, 3, 8)]),
     "adaptive-max2d": (lambda nn: nn.AdaptiveMaxPool2d(3), [floats(2, 3, 6, 5)]),
+    "conv-transpose3d": (lambda nn: nn.ConvTranspose3d(2, 3, 2, stride=2), [floats(1, 2, 2, 3, 2)]),
+    "pad-reflect3d": (lambda nn: nn.ReflectionPad3d(1), [floats(1, 2, 3, 4, 3)]),
+    "pad-replicate3d": (lambda nn: nn.ReplicationPad3d((1, 0, 2, 1, 0, 1)), [floats(1, 2, 3, 4, 3)]),
+    "pad-circular3d": (lambda nn: nn.CircularPad3d(1), [floats(1, 2, 3, 4, 3)]),
+    "pad-zero3d": (lambda nn: nn.ZeroPad3d(1), [floats(1, 2, 3, 4, 3)]),
+    "maxpool3d": (lambda nn: nn.MaxPool3d(2, stride=1), [floats(1, 2, 3, 4, 3)]),
+    "avgpool3d": (lambda nn: nn.AvgPool3d(2, padding=1), [floats(1, 2, 4, 4, 2)]),
+    "adaptive-avg3d": (lambda nn: nn.AdaptiveAvgPool3d((1, 2, None)), [floats(1, 2, 3, 4, 3)]),
+    "adaptive-max3d": (lambda nn: nn.AdaptiveMaxPool3d(2), [floats(1, 2, 3, 4, 3)]),
+    "lp-pool1d": (lambda nn: nn.LPPool1d(3, 2), [positive(2, 3, 8)]),
+    "lp-pool2d": (lambda nn: nn.LPPool2d(2, 2, stride=1), [positive(2, 3, 4, 5)]),
+    "lp-pool3d": (lambda nn: nn.LPPool3d(2, 2), [positive(1, 2, 4, 4, 2)]),
+    "instancenorm3d": (lambda nn: nn.InstanceNorm3d(2), [floats(1, 2, 3, 4, 3)]),
+    "dropout3d-off": (lambda nn: nn.Dropout3d(0.0), [floats(1, 2, 2, 2, 2)]),
     "batchnorm1d": (lambda nn: nn.BatchNorm1d(3), [floats(4, 3)]),
     "batchnorm1d-long": (lambda nn: nn.BatchNorm1d(3, momentum=None, eps=1e-3), [floats(4, 3, 5)]),
     "batchnorm2d": (lambda nn: nn.BatchNorm2d(3), [floats(4, 3, 2, 5)]),
@@ -121,6 +135,23 @@ def test_layer(name):
 def test_layer_in_evaluation(name):
     make, inputs = CASES[name]
     check_module(make, inputs, train=False)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_unpooling_puts_maxima_back(dims):
+    def make(nn):
+        class There(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.pool = getattr(nn, f"MaxPool{dims}d")(2, stride=2, return_indices=True)
+                self.back = getattr(nn, f"MaxUnpool{dims}d")(2, stride=2)
+
+            def forward(self, x):
+                return self.back(*self.pool(x), output_size=x.shape)
+
+        return There()
+
+    check_module(make, [floats(2, 3, *(4, 5, 4)[:dims])])
 
 
 def test_embedding_from_pretrained():
