@@ -61,6 +61,7 @@ FAMILIES = (
     "padding",
     "conv",
     "pool",
+    "pool_avg",
     "pool_adaptive",
     "fold",
 )
