@@ -136,7 +136,9 @@ def _numerical(func: Callable, inputs: tuple, i: int, o: int, eps: float) -> np.
         for unit in _basis(array):
             high = _moved(func, inputs, i, o, index, eps * unit)
             low = _moved(func, inputs, i, o, index, -eps * unit)
-            columns.append(_parts((high - low) / (2 * eps)))
+            with np.errstate(invalid="ignore"):  # an infinity that does not move has no slope
+                slope = np.where(high == low, 0.0, (high - low) / (2 * eps))
+            columns.append(_parts(slope))
     if not columns:
         return np.zeros((_parts(_outputs(func(*inputs))[o].detach()._array).size, 0))
     return np.array(columns).reshape(len(columns), -1).T

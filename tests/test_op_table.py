@@ -20,6 +20,10 @@ KEYS = keys_with_samples()
 LIMIT = 40  # elements of a sample that finite differences are taken of: they cost one call per element
 
 
+# Arguments by which a gradient is defined otherwise than as the derivative, as in PyTorch.
+NOT_A_DERIVATIVE = {"padding_idx", "scale_grad_by_freq", "max_norm"}
+
+
 def differentiable_calls(key: str) -> list[Call]:
     """Sample calls with a differentiable operand, small enough for finite differences."""
     op = op_of(key)
@@ -28,7 +32,8 @@ def differentiable_calls(key: str) -> list[Call]:
     found = []
     for call in calls_of(ENTRIES[key]):
         sizes = [o.values.size for o in call.operands() if o.differentiable]
-        if sizes and 0 < sum(sizes) <= LIMIT:
+        plain = not NOT_A_DERIVATIVE & set(call.kwargs) and not any(np.isnan(o.values).any() for o in call.operands())
+        if plain and sizes and 0 < sum(sizes) <= LIMIT:
             found.append(call)
     return found
 

@@ -190,11 +190,19 @@ def _numpy_kernel(op: Elementwise, common: dtype, result: dtype) -> Callable:
     if len(recorded.lines) == 1 and common not in HALVES and not (common.kind <= INT and op.promote == "float"):
         _, name, args = recorded.lines[0]
         ufunc = numpy_maths.UFUNCS.get(name)
+        if ufunc is not None and not _keeps(ufunc, common, result):
+            ufunc = None
         if ufunc is not None and [getattr(a, "name", None) for a in args] == list(op.operands):
             return _ufunc_kernel(ufunc, len(args))
         if ufunc is not None and len(args) == 2 and args[0] is recorded.inputs[0] and not isinstance(args[1], Symbol):
             return _ufunc_kernel_with_number(ufunc, constant(args[1], common))
     return _body_kernel(op.body, common, result)
+
+
+def _keeps(ufunc: np.ufunc, common: dtype, result: dtype) -> bool:
+    """Whether a NumPy function gives the dtype that is promised: rint of integers, for one, would be a float."""
+    given = ufunc(*[np.ones(1, common.np)] * ufunc.nin)
+    return given.dtype == result.np
 
 
 def _ufunc_kernel(ufunc: np.ufunc, arity: int) -> Callable:

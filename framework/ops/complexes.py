@@ -26,7 +26,14 @@ class PartsView(View):
     """A view that reads the same memory in another dtype: complex numbers as pairs, or pairs as complex numbers."""
 
     def infer(self, xs: Sequence, attrs: dict) -> Any:
-        raise TypeError(f"{self.name} does not take {xs[0].dtype} tensors of shape {list(xs[0].shape)}")
+        shape, of = xs[0]._array.shape, xs[0]._dtype
+        if self.name == "view_as_complex":
+            if of.kind != 2 or shape[-1:] != (2,):
+                raise TypeError(f"{self.name} does not take {of!r} tensors of shape {list(shape)}")
+            return shape[:-1], of.to_complex()
+        if of.kind != 3:
+            raise TypeError(f"{self.name} does not take {of!r} tensors")
+        return (*shape, 2) if self.name == "view_as_real" else shape, of.to_real()
 
     def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
         x = xs[0]

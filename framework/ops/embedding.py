@@ -203,7 +203,6 @@ def one_hot_op(input: np.ndarray, *, classes: int) -> np.ndarray:
     """1 where the number of a class stands, else 0."""
     if input.dtype != np.int64 or (input.size and input.min() < 0) or (classes <= 0 and not input.size):
         raise TypeError("classes")
-    classes = int(input.max()) + 1 if classes == -1 else classes
     if input.size and input.max() >= classes:
         raise ValueError("class")
     out = np.zeros((*input.shape, classes), np.int64)
@@ -214,4 +213,6 @@ def one_hot_op(input: np.ndarray, *, classes: int) -> np.ndarray:
 @public("nn.functional", samples=lambda s: [s.call(s.ints(2, 3)), s.call(s.ints(4), 7), s.call(s.ints(), 5)])
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 of shape (..., num_classes): 1 at the class that tensor (int64) names. -1: the largest class plus 1."""
+    if num_classes == -1 and tensor._dtype is int64 and tensor.numel():
+        num_classes = int(tensor.max()) + 1  # type: ignore[attr-defined]
     return one_hot_op(tensor, classes=num_classes)
