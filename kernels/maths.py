@@ -33,9 +33,8 @@ def sigmoid(x):
 
 @triton.jit
 def sgn(x):
-    """-1, 0 or 1; NaN stays NaN."""
-    sign = (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
-    return tl.where(x == x, sign, x)
+    """-1, 0 or 1; 0 for NaN."""
+    return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
 
 
 @triton.jit

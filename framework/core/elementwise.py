@@ -201,7 +201,7 @@ def _numpy_kernel(op: Elementwise, common: dtype, result: dtype) -> Callable:
 
 def _keeps(ufunc: np.ufunc, common: dtype, result: dtype) -> bool:
     """Whether a NumPy function gives the dtype that is promised: rint of integers, for one, would be a float."""
-    given = ufunc(*[np.ones(1, common.np)] * ufunc.nin)
+    given = quietly(ufunc, *[np.ones(1, common.np)] * ufunc.nin)
     return given.dtype == result.np
 
 

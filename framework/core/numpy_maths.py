@@ -103,8 +103,10 @@ def sigmoid(x: Any) -> Any:
 
 
 def sgn(x: Any) -> Any:
-    """The sign of real numbers (0 for 0, NaN for NaN); x / |x| of complex ones."""
-    return x if getattr(x, "dtype", None) == np.bool_ else np.sign(x)
+    """The sign of real numbers (0 for 0 and for NaN); x / |x| of complex ones."""
+    if x.dtype.kind in "biuc":
+        return x if x.dtype.kind == "b" else np.sign(x)
+    return np.subtract(x > 0, x < 0, dtype=x.dtype)
 
 
 def trunc_div(x: Any, y: Any) -> Any:

@@ -64,6 +64,8 @@ FAMILIES = (
     "pool_avg",
     "pool_adaptive",
     "fold",
+    "attention",
+    "product",
 )
 
 for _family in FAMILIES:

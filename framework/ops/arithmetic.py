@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from naiad.core.dispatch import deliver
+from naiad.core.dtype import dtype
 from naiad.core.elementwise import Elementwise, elementwise, make_call, not_implemented
 from naiad.core.op import PUBLIC, publish
 from naiad.core.tensor import Tensor
@@ -19,10 +20,24 @@ def add(m: Any, input: Any, other: Any) -> Any:
     return input + other
 
 
-@elementwise(namespaces=(), kinds=NUMERIC)
-def sub(m: Any, input: Any, other: Any) -> Any:
+class Subtraction(Elementwise):
+    """Subtraction, which PyTorch refuses wherever a bool takes part."""
+
+    def common_dtype(self, xs: Sequence) -> dtype:
+        if any(isinstance(x, bool) or (isinstance(x, Tensor) and x._dtype.kind == 0) for x in xs):
+            raise RuntimeError(
+                "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+                "mask, use the `~` or `logical_not()` operator instead."
+            )
+        return super().common_dtype(xs)
+
+
+def _difference(m: Any, input: Any, other: Any) -> Any:
     """input - other."""
     return input - other
+
+
+sub = Subtraction("sub", _difference, ("input", "other"), kinds=NUMERIC).call
 
 
 def _scaled(op: Elementwise, inplace: Callable | None = None) -> Callable:

@@ -233,3 +233,8 @@ def as_subclass(tensor: Tensor, cls: type) -> Any:
     for slot in ("_array", "_dtype", "_device", "_needs_grad", "_version", "_grad", "_node", "_base", "_hooks"):
         setattr(out, slot, getattr(tensor, slot))
     return out
+
+
+def as_tensor_operand(value: Any, like: Tensor) -> Tensor:
+    """A number or sequence as a tensor beside another one, on its device."""
+    return tensor(value, device=like._device)

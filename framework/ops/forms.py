@@ -10,7 +10,9 @@ from typing import Any
 from naiad.core.dispatch import deliver
 from naiad.core.inplace import check_result
 from naiad.core.op import publish
+from naiad.core.state import current
 from naiad.core.tensor import Tensor
+from naiad.ops.convert import clone_op
 
 
 def inplace_form(function: Callable, *names: str, namespaces: tuple[str, ...] = ("Tensor",)) -> Callable:
@@ -21,7 +23,9 @@ def inplace_form(function: Callable, *names: str, namespaces: tuple[str, ...] = 
     name = names[0]
 
     def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        result = function(self, *args, **kwargs)
+        # What the function saves for backward is about to be overwritten, so it works on a copy then.
+        recorded = current().grad and any(isinstance(x, Tensor) and x._needs_grad for x in (self, *args))
+        result = function(clone_op(self) if recorded else self, *args, **kwargs)
         check_result(name, self, result._array.shape, result._dtype)
         return self.copy_(result)
 

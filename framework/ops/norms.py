@@ -94,7 +94,7 @@ def vector_norm(
     dtype: dtype | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """(sum |x| ** ord) ** (1 / ord) over `dim` (default: all); inf and -inf: the largest and smallest |x|; 0: how many."""
+    """(sum |x| ** ord) ** (1 / ord) over `dim` (default: all); ±inf: the extreme |x|; 0: how many."""
     x = _floating("linalg.vector_norm", x, dtype)
     return into(vector_norm_dims(x, ord, normalize_dims(dim, x.ndim), keepdim), out)
 
@@ -127,7 +127,7 @@ def matrix_norm(
     dtype: dtype | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """A norm of matrices: "fro"; 1, -1, inf, -inf (largest or smallest column or row sum); "nuc", 2, -2 by singular values."""
+    """A norm of matrices: "fro"; ±1 and ±inf (extreme column or row sum); "nuc" and ±2 by singular values."""
     A = _floating("linalg.matrix_norm", A, dtype)
     if A.ndim < 2:
         raise RuntimeError(f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions. Got {A.ndim}")

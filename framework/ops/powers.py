@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from naiad.core.dispatch import apply, number_dtype
+from naiad.core.dispatch import apply
 from naiad.core.dtype import complex128, float64
 from naiad.core.elementwise import Elementwise, elementwise, not_implemented
 from naiad.core.op import PUBLIC, public
@@ -14,7 +14,7 @@ from naiad.ops.forms import inplace_form, into
 from naiad.ops.unary import reciprocal, rsqrt, sqrt
 
 
-@elementwise(namespaces=(), name="pow")
+@elementwise(namespaces=(), name="pow", kinds=(1, 2, 3))
 def pow_op(m: Any, input: Any, exponent: Any) -> Any:
     """input to the exponent."""
     return m.pow(input, exponent)
@@ -51,13 +51,13 @@ def _power(input: Any, exponent: Any) -> Tensor:
             quick = None if exponent.__class__ is complex else _SPECIAL.get(exponent)
             if quick is not None:
                 return quick(input)
+        elif kind == 0 and exponent.__class__ is bool:
+            return clone_op(input) if exponent else input == input
         elif kind < 2 and exponent.__class__ is int and exponent < 0:
             raise RuntimeError(
                 f"pow: Integers to negative integer powers are not allowed, got {input.dtype} to the {exponent}. "
                 "Convert the base to a floating-point dtype"
             )
-        elif kind == 0 and number_dtype(exponent).kind == 0:
-            return pow_op(input, exponent)
     return pow_op(input, exponent)
 
 

@@ -21,7 +21,7 @@ def abs(m: Any, input: Any) -> Any:
 
 @elementwise(kinds=(0, 1, 2))
 def sign(m: Any, input: Any) -> Any:
-    """-1, 0 or 1 by the sign; NaN stays NaN."""
+    """-1, 0 or 1 by the sign; 0 for NaN."""
     return m.sgn(input)
 
 

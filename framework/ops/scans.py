@@ -18,10 +18,6 @@ from naiad.ops.picking import unpick_op
 from naiad.ops.reduction import converted
 
 
-def _flipped(x: Tensor, dim: int) -> Tensor:
-    return PUBLIC["Tensor"]["flip"](x, dim)
-
-
 @primitive(rule=same_as(), grad=(lambda g, dim: reverse_cumsum(g, dim=dim),))
 def cumsum_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running sums."""
@@ -132,18 +128,51 @@ cummax, cummin = _running_extreme("cummax", np.maximum), _running_extreme("cummi
 
 
 # ---------------------------------------------------------------- running log-sum-exp
-def _logcumsumexp_grad(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
-    """exp(x[k]) times the sum over i >= k of g[i] / exp(out[i]), by its positive and negative terms in logarithms."""
-    minus_inf = float("-inf")
-
-    def part(positive: Tensor) -> Tensor:
-        logs = where_op(positive > 0, where_op(positive > 0, positive, 1.0).log(), minus_inf) - out
-        return (_flipped(logcumsumexp_op(_flipped(logs, dim), dim=dim), dim) + input).exp()
-
-    return part(g) - part(-g) if input.ndim else g
+def _signed(terms: np.ndarray, logs: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the running sums of the positive and of the negative `terms`, each times exp(logs)."""
+    logs = np.log(np.abs(terms)) + logs
+    up = np.logaddexp.accumulate(np.where(terms > 0, logs, -np.inf), dim)
+    return up, np.logaddexp.accumulate(np.where(terms < 0, logs, -np.inf), dim)
 
 
-@primitive(name="logcumsumexp", rule=same_as(), grad=(_logcumsumexp_grad,))
+def _times(a: Tensor, b: Tensor) -> Tensor:
+    return a * b  # type: ignore[operator]
+
+
+# Each of the next two is linear in its first operand, and is the other one's transpose.
+@primitive(
+    rule=same_as(),
+    grad=(
+        lambda g, input, out_of, dim: weigh_before(g, input, out_of, dim=dim),
+        lambda g, out: _times(g, out),
+        lambda g, terms, input, out_of, dim: -_times(terms, weigh_before(g, input, out_of, dim=dim)),
+    ),
+)
+def weigh_after(terms: np.ndarray, input: np.ndarray, out_of: np.ndarray, *, dim: int) -> np.ndarray:
+    """At k the sum over i >= k of terms[i] exp(input[k] - out_of[i]): the gradient of logcumsumexp."""
+    if not input.ndim:
+        return terms * np.exp(input - out_of)
+    up, down = _signed(np.flip(terms, dim), np.flip(-out_of, dim), dim)
+    return np.exp(np.flip(up, dim) + input) - np.exp(np.flip(down, dim) + input)
+
+
+@primitive(
+    rule=same_as(),
+    grad=(
+        lambda g, input, out_of, dim: weigh_after(g, input, out_of, dim=dim),
+        lambda g, terms, input, out_of, dim: _times(terms, weigh_after(g, input, out_of, dim=dim)),
+        lambda g, out: -_times(g, out),
+    ),
+)
+def weigh_before(terms: np.ndarray, input: np.ndarray, out_of: np.ndarray, *, dim: int) -> np.ndarray:
+    """At i the sum over k <= i of terms[k] exp(input[k] - out_of[i])."""
+    if not input.ndim:
+        return terms * np.exp(input - out_of)
+    up, down = _signed(terms, input, dim)
+    return np.exp(up - out_of) - np.exp(down - out_of)
+
+
+@primitive(name="logcumsumexp", rule=same_as(), grad=(lambda g, input, out, dim: weigh_after(g, input, out, dim=dim),))
 def logcumsumexp_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running log-sum-exps."""
     return np.logaddexp.accumulate(input, dim) if input.ndim else input.copy()
