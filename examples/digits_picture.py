@@ -18,14 +18,14 @@ def draw(path: Path, metrics: list[dict[str, Any]], images: np.ndarray, labels: 
     predicted = scores.argmax(axis=1)
     accuracy = 100 * (predicted == labels).mean()
     plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
-    figure = plt.figure(figsize=(13, 8.4), layout="constrained")
+    figure = plt.figure(figsize=(13, 8), layout="constrained")
     figure.suptitle(f"Handwritten digits: {accuracy:.1f}% of {len(labels)} test digits are right", fontsize=15)
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1], hspace=0.04)
+    above, below = figure.subfigures(2, 1, hspace=0.05)
     loss, right, matrix = above.subplots(1, 3)
+    some, wrong = below.subplots(1, 2)
     _curves(loss, metrics, "loss", "mean cross entropy")
     _curves(right, metrics, "accuracy", "accuracy, %")
     _confusion(matrix, labels, predicted)
-    some, wrong = below.subfigures(1, 2, wspace=0.03)
     first = np.arange(min(40, len(labels)))
     _digits(some, first, images, labels, predicted, "The first test digits and what the network says")
     mistakes = np.flatnonzero(predicted != labels)
@@ -62,15 +62,17 @@ def _confusion(axes: Any, labels: np.ndarray, predicted: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _digits(figure: Any, rows: np.ndarray, images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, title: str):
-    """A grid: each digit with what the network says, and in red what it is if that is wrong."""
-    figure.suptitle(title, fontsize=12)
+def _digits(axes: Any, rows: np.ndarray, images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, title: str):
+    """A grid: over each digit what the network says and, in red and in brackets, what it is if that is wrong."""
     down, across = next(shape for shape in ((2, 5), (3, 6), (4, 10)) if len(rows) <= shape[0] * shape[1])
-    grid = figure.subplots(down, across).ravel()
-    for axes in grid:
-        axes.axis("off")
-    for axes, row in zip(grid, rows, strict=False):
-        axes.imshow(images[row], cmap="gray_r", vmin=0, vmax=1)
+    high, wide = 11, 10  # a cell: 8 pixels of digit, the rest for the words above it
+    sheet = np.zeros((down * high, across * wide))
+    for cell, row in enumerate(rows):
+        top, left = cell // across * high + 3, cell % across * wide + 1
+        sheet[top : top + 8, left : left + 8] = images[row]
         wrong = predicted[row] != labels[row]
         text = f"{predicted[row]} ({labels[row]})" if wrong else str(predicted[row])
-        axes.set_title(text, fontsize=11, color=RED if wrong else GREY, pad=2)
+        axes.text(left + 3.5, top - 1.6, text, ha="center", va="center", color=RED if wrong else GREY)
+    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
+    axes.set_title(title)
+    axes.axis("off")
