@@ -63,6 +63,29 @@ def manual_seed_all(seed: int) -> None:
         random.generator_for(Device("cuda", index)).manual_seed(seed)
 
 
+def get_rng_state(device: Any = "cuda") -> Any:
+    """Where a device's stream of random numbers is: a uint8 tensor on the CPU. Raises RuntimeError without a device."""
+    _require()
+    return random.generator_for(backend.resolve(Device(device))).get_state()
+
+
+def set_rng_state(new_state: Any, device: Any = "cuda") -> None:
+    """Go to a state from `get_rng_state`. Raises RuntimeError without a device."""
+    _require()
+    random.generator_for(backend.resolve(Device(device))).set_state(new_state)
+
+
+def get_rng_state_all() -> list[Any]:
+    """The state of every cuda device."""
+    return [get_rng_state(Device("cuda", index)) for index in range(device_count())]
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Go to states from `get_rng_state_all`."""
+    for index, state in enumerate(new_states):
+        set_rng_state(state, Device("cuda", index))
+
+
 def _index(device: Any) -> int:
     if device is None:
         return _current
