@@ -132,10 +132,10 @@ def _refuse_capturable(params: list[naiad.Tensor]) -> None:
 def advance(step: naiad.Tensor) -> float:
     """Count one step more; returns the new count."""
     if step.device.type == "cpu":
-        array = step._array
-        array += 1
+        count = step._array.item() + 1.0  # faster than `+= 1` on the array
+        step._array[()] = count
         step._version[0] += 1
-        return array.item()
+        return count
     step.add_(1)
     return step.item()
 

@@ -3,8 +3,8 @@
 A rule is a pure function `rule(m, param, grad, *state, **numbers) -> (new_param, *new_state)` of elementwise maths, `m`
 being the namespace of its functions (sqrt, where, ...). It is written once and run in one of three ways:
 
-- on cpu with NumPy, block by block: the temporaries of a block stay in the processor's cache, so that main memory is
-  read and written once per step however many operations the rule has;
+- on cpu as a program of NumPy calls (`program.py`), block by block: the temporaries of a block stay in the processor's
+  cache, so that main memory is read and written once per step however many operations the rule has;
 - on another device, by the kernel in `FUSED`, which takes all parameters in one launch;
 - with `m = naiad`, in tensor operations: where there is no kernel, or when autograd is to see the step.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import naiad
+from naiad.optim.program import Program, compile_rule
 
 Rule = Callable[..., tuple]
 Numbers = dict[str, Any]
@@ -43,10 +44,11 @@ def update(
             _update_tensors(rule, *row)
         return
     elsewhere = []
+    programs: dict[Any, Program] = {}
     with np.errstate(all="ignore"):  # as PyTorch: inf and nan travel on silently
         for row in zip(params, grads, states, numbers, strict=True):
-            if row[0].device.type == "cpu":
-                _update_arrays(rule, *row)
+            if row[0]._device.type == "cpu":
+                _update_arrays(rule, *row, programs)
             else:
                 elsewhere.append(row)
     if elsewhere:
@@ -75,32 +77,33 @@ def _update_tensors(rule: Rule, param: Any, grad: Any, state: tuple, numbers: Nu
         target.copy_(value)
 
 
-def _update_arrays(rule: Rule, param: Any, grad: Any, state: tuple, numbers: Numbers) -> None:
-    """One parameter on cpu."""
-    _check_alike(param, grad)
-    targets = [param._array, *[t._array for t in state]]
+def _update_arrays(
+    rule: Rule, param: Any, grad: Any, state: tuple, numbers: Numbers, programs: dict[Any, Program]
+) -> None:
+    """One parameter on cpu. `programs` holds those made so far, by the identity of the numbers."""
     source = grad._array
-    if all(a.flags.c_contiguous for a in targets):
-        if not source.flags.c_contiguous:
-            source = np.ascontiguousarray(source)
+    targets = [param._array, *[t._array for t in state]]
+    if source.shape != targets[0].shape or source.dtype != targets[0].dtype:
+        _refuse(param, grad)
+    if source.size > BLOCK and all(a.flags.c_contiguous for a in targets):
         targets, source = [a.reshape(-1) for a in targets], source.reshape(-1)
-        if source.dtype.kind == "c":
-            targets, source = [_as_real(a) for a in targets], _as_real(source)
-        _update_blocks(rule, targets, source, numbers)
-    else:
-        if source.dtype.kind == "c":
-            targets, source = [_as_real(a) for a in targets], _as_real(source)
-        _update_block(rule, targets, source, numbers)
+    if source.dtype.kind == "c":
+        targets, source = [_as_real(a) for a in targets], _as_real(source)
+    dtype = np.dtype(np.float32) if source.dtype.itemsize == 2 else source.dtype
+    key = id(numbers), dtype
+    program = programs.get(key)
+    if program is None:
+        program = programs[key] = compile_rule(rule, len(state), numbers, dtype)
+    _update_blocks(program, targets, source, dtype)
     for tensor in (param, *state):
         tensor._version[0] += 1
 
 
-def _check_alike(param: Any, grad: Any) -> None:
-    if param._array.shape != grad._array.shape or param._array.dtype != grad._array.dtype:
-        raise RuntimeError(
-            f"optimizer: a parameter has shape {tuple(param.shape)} and dtype {param.dtype}, but its gradient "
-            f"{tuple(grad.shape)} and {grad.dtype}: they must be alike"
-        )
+def _refuse(param: Any, grad: Any) -> None:
+    raise RuntimeError(
+        f"optimizer: a parameter has shape {tuple(param.shape)} and dtype {param.dtype}, but its gradient "
+        f"{tuple(grad.shape)} and {grad.dtype}: they must be alike"
+    )
 
 
 def _as_real(array: np.ndarray) -> np.ndarray:
@@ -109,23 +112,22 @@ def _as_real(array: np.ndarray) -> np.ndarray:
     return np.ndarray((*array.shape, 2), real, array, 0, (*array.strides, real.itemsize))
 
 
-def _update_blocks(rule: Rule, targets: list[np.ndarray], grad: np.ndarray, numbers: Numbers) -> None:
-    size = len(grad)
-    if size <= BLOCK:
-        _update_block(rule, targets, grad, numbers)
+def _update_blocks(program: Program, targets: list[np.ndarray], grad: np.ndarray, dtype: np.dtype) -> None:
+    if grad.ndim != 1 or grad.size <= BLOCK:
+        _update_block(program, targets, grad, dtype)
         return
-    for start in range(0, size, BLOCK):
+    for start in range(0, grad.size, BLOCK):
         block = slice(start, start + BLOCK)
-        _update_block(rule, [a[block] for a in targets], grad[block], numbers)
+        _update_block(program, [a[block] for a in targets], grad[block], dtype)
 
 
-def _update_block(rule: Rule, targets: list[np.ndarray], grad: np.ndarray, numbers: Numbers) -> None:
-    if grad.dtype.itemsize == 2:  # float16, bfloat16: compute in float32, round once
-        wide = [a.astype(np.float32) for a in targets]
-        new = rule(np, wide[0], grad.astype(np.float32), *wide[1:], **numbers)
-    else:
-        new = rule(np, targets[0], grad, *targets[1:], **numbers)
-    for target, value in zip(targets, new, strict=True):
+def _update_block(program: Program, targets: list[np.ndarray], grad: np.ndarray, dtype: np.dtype) -> None:
+    if grad.dtype == dtype:
+        program.run(targets, grad)
+        return
+    wide = [a.astype(dtype) for a in targets]  # float16, bfloat16: compute in float32, round once
+    program.run(wide, grad.astype(dtype))
+    for target, value in zip(targets, wide, strict=True):
         np.copyto(target, value, casting="unsafe")
 
 
