@@ -25,6 +25,13 @@ def should_pin(wanted: bool, device: str) -> bool:
             stacklevel=5,
         )
         return False
+    if not hasattr(naiad.Tensor, "pin_memory"):
+        warnings.warn(
+            "'pin_memory' argument is set as true but naiad cannot page-lock memory yet: batches stay in ordinary "
+            "memory, and copies to the GPU wait for it. Pass pin_memory=False to silence this.",
+            stacklevel=5,
+        )
+        return False
     return True
 
 
