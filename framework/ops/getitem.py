@@ -238,6 +238,8 @@ def _combined(numbers: list[np.ndarray], dims: list[int], sizes: list[int]) -> n
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {told}"
         ) from None
     flat = np.zeros(shape, np.int64)
+    if not flat.size:  # nothing is read, so PyTorch lets any number pass
+        return flat
     for n, dim, size in zip(numbers, dims, sizes, strict=True):
         if n.size:
             low = n.min()

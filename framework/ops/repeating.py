@@ -13,7 +13,7 @@ from naiad.core.dispatch import apply
 from naiad.core.op import public
 from naiad.core.primitive import Primitive, primitive, same_as
 from naiad.core.strided import contiguous_strides
-from naiad.core.tensor import Tensor, normalize_dim, normalize_dims
+from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.convert import clone_op
 from naiad.ops.indexing import take, vector_of
 from naiad.ops.joining import cat
@@ -141,8 +141,11 @@ def flip_op(input: np.ndarray, *, dims: Shape) -> np.ndarray:
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), (0,)), s.call(s(2, 3), [0, -1]), s.call(s(2), dims=[])])
 def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """A copy with the order along `dims` reversed."""
-    wanted = flat_args((named["dims"],) if named else dims)
-    return flip_op(input, dims=normalize_dims(wanted, input.ndim) if wanted else ())
+    wanted = [normalize_dim(d, input.ndim) for d in flat_args((named["dims"],) if named else dims)]
+    for d in wanted:
+        if wanted.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    return flip_op(input, dims=tuple(wanted) if input.ndim else ())
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])

@@ -30,7 +30,7 @@ _LAST = {channels_last: 4, channels_last_3d: 5}
 # ---------------------------------------------------------------- contiguity
 def _channels_last_order(input: Tensor, format: memory_format) -> Shape:
     if input.ndim != _LAST[format]:
-        raise RuntimeError(f"required rank {_LAST[format]} tensor to use {format} format, got {input.ndim}-d")
+        raise RuntimeError(f"required rank {_LAST[format]} tensor to use {format.name} format, got {input.ndim}-d")
     return (0, *range(2, input.ndim), 1)
 
 
