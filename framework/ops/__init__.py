@@ -66,6 +66,8 @@ FAMILIES = (
     "fold",
     "attention",
     "product",
+    "einsum",
+    "resize",
 )
 
 for _family in FAMILIES:
