@@ -164,7 +164,7 @@ def _line(types: Typed, name: str, op: str, args: tuple) -> str:
     dtype, result = types.rule(op, args)
     types.of[name] = result
     if op in IDENTITY:
-        return f"{name} = {args[0].name}"
+        return f"{name} = {args[0].name if _is_symbol(args[0]) else literal(args[0], dtype)}"
     if op == "cast":
         return f"{name} = {converted(args[0].name, dtype, result)}"
     if op == "pow" and not _is_symbol(args[1]) and args[1] == 2 and dtype != "bool":
