@@ -55,6 +55,7 @@ from naiad.core.tensor import Size, Tensor, install_methods, is_tensor
 # isort: split
 import naiad.ops as _ops  # fills the table, so it comes before the next lines
 from naiad import autograd
+from naiad import einops_backend as _einops_backend
 from naiad.autograd import api as _api
 from naiad.core.op import PUBLIC as _PUBLIC
 
@@ -65,6 +66,7 @@ globals().update(_dtype.ALIASES)
 globals().update(_PUBLIC["naiad"])
 install_methods(_PUBLIC["Tensor"])
 install_methods(_copying.METHODS)
+_einops_backend.install()
 
 newaxis = None
 
