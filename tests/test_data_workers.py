@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from pickle import PicklingError
 
 import numpy as np
 import pytest
@@ -293,9 +294,8 @@ def test_failing_init_and_iter():
 
 
 def test_batches_that_cannot_travel():
-    with pytest.raises((AttributeError, TypeError, Exception), match="DataLoader worker process 0") as caught:
+    with pytest.raises((AttributeError, PicklingError), match="must be picklable: this batch is not"):
         list(DataLoader(Calls(2, lambda i: i), num_workers=1, collate_fn=lambda b: lambda: b))
-    assert "pickle" in str(caught.value)
     with pytest.raises(RuntimeError, match=r"call \.detach\(\)"):
         list(DataLoader(Calls(2, lambda i: naiad.ones(2, requires_grad=True) * 2), None, num_workers=1))
 

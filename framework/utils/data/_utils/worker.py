@@ -180,5 +180,6 @@ class _Worker:
             if isinstance(value, Failure):
                 value.kind = RuntimeError
             else:
+                error.add_note("What a worker returns must be picklable: this batch is not.")
                 value = Failure(error, self._spec.id)
             transport.send(self._connection, (epoch, number, value))
