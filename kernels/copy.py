@@ -31,6 +31,16 @@ def fill(out: Any, *, value: int | float | bool) -> None:
     _filler(out.dtype.name)(out, value)
 
 
+def overwritten(out: Any, x: Any, source: Any) -> None:
+    """out[...] = source: what an in-place copy makes of x, whose values do not matter."""
+    copy(out, source)
+
+
+def refilled(out: Any, x: Any, *, value: int | float | bool) -> None:
+    """out[...] = value: what an in-place fill makes of x, whose values do not matter."""
+    fill(out, value=value)
+
+
 def contiguous(x: Any) -> Any:
     """x itself if its elements lie in order, else a copy in which they do."""
     if x.is_contiguous:

@@ -72,6 +72,7 @@ def _copy_rule(input: Tensor, source: Tensor) -> tuple:
 
 @primitive(
     rule=_copy_rule,
+    kernel="copy.overwritten",
     widen=False,
     into=_copied_into,
     grad=(apply_zeros, lambda g, source_dtype: cast(g, dtype=source_dtype)),
@@ -101,6 +102,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 @primitive(
     name="fill_op",
     rule=lambda input, *, value: (input._array.shape, input._dtype),
+    kernel="copy.refilled",
     widen=False,
     into=lambda input, *, value: input.fill(value),
     grad=(apply_zeros,),
