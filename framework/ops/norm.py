@@ -95,6 +95,7 @@ def _check(input: ndarray, *operands: ndarray | None) -> None:
 # ---------------------------------------------------------------- forward
 @primitive(
     rule=_rule,
+    kernel="norm.normalize",
     outputs=3,
     grad=(
         lambda g, input, weight, out1, out2, view, axes, affine, eps: _input_gradient(
@@ -170,7 +171,7 @@ def _weight_gradient(g: Tensor, input: Tensor, mean: Tensor, var: Tensor, shape:
     return _sum_to_affine(reshape(g, facts["view"]) * unit, facts["affine"], shape)
 
 
-@primitive(rule=lambda grad, input, *rest, **attrs: (input._array.shape, input._dtype))
+@primitive(rule=lambda grad, input, *rest, **attrs: (input._array.shape, input._dtype), kernel="norm.normalize_grad")
 def normalized_grad(
     grad: ndarray,
     input: ndarray,
@@ -224,7 +225,9 @@ def _row_gradient(g: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray,
     return out
 
 
-@primitive(rule=lambda grad, input, *rest, affine, **attrs: (affine, input._dtype))
+@primitive(
+    rule=lambda grad, input, *rest, affine, **attrs: (affine, input._dtype), kernel="norm.normalize_weight_grad"
+)
 def normalized_weight_grad(
     grad: ndarray, input: ndarray, mean: ndarray, var: ndarray, *, view: Shape, axes: Shape, affine: Shape, eps: float
 ) -> ndarray:
