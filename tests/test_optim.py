@@ -72,7 +72,7 @@ def set_grads(ours, theirs, rng):
         if q.is_complex():
             grad = grad + 1j * rng.standard_normal(tuple(q.shape))
         grad = np.asarray(grad).astype(q.detach().numpy().dtype)
-        p.grad, q.grad = naiad.tensor(grad), torch.tensor(grad)
+        p.grad, q.grad = naiad.tensor(grad).to(p.device), torch.tensor(grad)
 
 
 def run(ours, theirs, opt, ref, steps, seed=1):
@@ -177,18 +177,31 @@ def test_half_precision_rounds_once(dtype):
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "Rprop"])
-def test_tensor_operations_give_the_same(name):
+def test_tensor_operations_give_the_same(name, monkeypatch):
     """Where there are no NumPy buffers, the same rule runs in tensor operations: force that path on cpu."""
     ours, theirs = pair("float64")
     options = {"momentum": 0.9} if name == "SGD" else {}
     opt, ref = getattr(naiad.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
-    rows = naiad.optim.rule._update_tensors
-    original, naiad.optim.rule._update_arrays = naiad.optim.rule._update_arrays, rows
-    try:
-        run(ours, theirs, opt, ref, 15)
-    finally:
-        naiad.optim.rule._update_arrays = original
+    rule = naiad.optim.rule
+    monkeypatch.setattr(rule, "_update_arrays", lambda *args: rule._update_tensors(*args[:-1]))
+    run(ours, theirs, opt, ref, 15)
     close(ours, theirs, 1e-12)
+
+
+@pytest.mark.skipif(not naiad.cuda.is_available(), reason="needs the cuda device, real or simulated")
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_on_cuda(name):
+    ours, theirs = pair("float32", [(3, 4), (5,)])
+    ours = [p.detach().to("cuda").requires_grad_() for p in ours]
+    options = {"momentum": 0.9, "lr": 0.1} if name == "SGD" else {"weight_decay": 0.1}
+    opt, ref = getattr(naiad.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        set_grads(ours, theirs, rng)
+        opt.step()
+        ref.step()
+    assert all(p.device.type == "cuda" and opt.state[p].get("exp_avg", p).device.type == "cuda" for p in ours)
+    close([p.cpu() for p in ours], theirs, 1e-5)
 
 
 def test_fused_kernel_gets_all_parameters_in_one_call(monkeypatch):
