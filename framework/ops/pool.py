@@ -49,7 +49,7 @@ class Windows:
     def taps(self) -> Iterator[tuple[slice, ...]]:
         """For every place in a window, the positions of the padded input that stand there."""
         for tap in product(*[range(0, k * d, d) for k, d in zip(self.kernel, self.dilation, strict=True)]):
-            yield (..., *[slice(o, o + (n - 1) * s + 1, s) for o, n, s in zip(tap, self.out, self.stride, strict=True)])  # type: ignore[misc]
+            yield (..., *[slice(o, o + (n - 1) * s + 1, s) for o, n, s in zip(tap, self.out, self.stride, strict=True)])
 
     def padded(self, x: ndarray, value: Any) -> ndarray:
         """x with its border, or x itself where it has none."""
@@ -96,6 +96,8 @@ def _max_rule(
     if input._dtype.kind == 0 or input._dtype.kind == 3:
         raise NotImplementedError(f"max_pool: not implemented for '{input._dtype.name}'")
     shape = pooled_shape(f"max_pool{len(kernel)}d", input._array.shape, kernel, stride, padding, dilation, ceil)
+    if not places:
+        return [(shape, input._dtype), ((), uint8)]
     return [(shape, input._dtype), (shape, uint8 if prod(kernel) <= 256 else int64)]
 
 
