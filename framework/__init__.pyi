@@ -11,8 +11,11 @@ from naiad import accelerator as accelerator
 from naiad import autograd as autograd
 from naiad import backends as backends
 from naiad import cuda as cuda
+from naiad import einops_backend as einops_backend
+from naiad import linalg as linalg
 from naiad import nn as nn
 from naiad import optim as optim
+from naiad import random as random
 from naiad import serialization as serialization
 from naiad import utils as utils
 from naiad.core.device import device as _device
@@ -76,6 +79,10 @@ def acosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of cosh, for inputs of 1 and more."""
 def acosh_(input: Tensor) -> Tensor:
     """In-place version of `acosh`; returns `input`."""
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean over windows that give output_size (None: as it is) in the last 1 dimensions."""
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """adaptive_max_pool1d with return_indices."""
 def add(input: Tensor, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha * other."""
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
@@ -180,13 +187,23 @@ def atleast_2d(*tensors: Any) -> Any:
     """A view of each tensor with at least 2 dimensions."""
 def atleast_3d(*tensors: Any) -> Any:
     """A view of each tensor with at least 3 dimensions."""
+def avg_pool1d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, ceil_mode: _bool = False, count_include_pad: _bool = True) -> Tensor:
+    """The mean of every window over the last 1 dimensions of input (N, C, ...) or (C, ...)."""
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
     """beta * input + alpha * (batch1 @ batch2), batch by batch."""
 def bartlett_window(window_length: _int, periodic: _bool = True, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """A triangle: 1 - |2 i / N - 1|."""
 def batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, training: _bool, momentum: _float, eps: _float, cudnn_enabled: _bool = True) -> Tensor:
     """As nn.functional.batch_norm, with another order of arguments."""
+def bernoulli(input: Tensor, p: _float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+    """1 with probability `input` (or `p`), else 0, in the dtype of `input`."""
 bfloat16: _dtype
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input1^T weight[o] input2 + bias[o]: (..., i), (..., j), weight (o, i, j), bias (o,) give (..., o)."""
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
+    """How often each number 0, 1, 2, ... occurs in a vector; or the sum of the `weights` standing at its places."""
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of `count` trials of probability `prob` succeed, in the dtype of `count`; a uniform for every trial."""
 def bitwise_and(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The bits that both have."""
 def bitwise_and_(input: Tensor, other: Any) -> Tensor:
@@ -215,11 +232,17 @@ def blackman_window(window_length: _int, periodic: _bool = True, *, dtype: _dtyp
     """0.42 - 0.5 cos(2 pi i / N) + 0.08 cos(4 pi i / N)."""
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with the given matrices along its diagonal, zeros elsewhere."""
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The products of two batches of matrices: (b, n, m) and (b, m, p) give (b, n, p)."""
 bool: _dtype
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Views of all tensors with their common shape."""
 def broadcast_to(input: Tensor, size: Sequence[_int]) -> Tensor:
     """A view of `input` with the shape `size`, repeated without copying."""
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: _bool = False, right: _bool = False, out: Tensor | None = None) -> Tensor:
+    """The index of the bucket between sorted boundaries that each value falls into."""
+def can_cast(from_: _dtype, to: _dtype) -> _bool:
+    """Whether PyTorch's rules let a value of one dtype be written into another: not to a lower kind."""
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All ways to take one element of each vector: (product of lengths, number of vectors); one vector itself."""
 def cat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -236,6 +259,10 @@ def celu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
 def celu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`celu` written into its input."""
 cfloat: _dtype
+def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
+    """The product of matrices in the order that costs least."""
+def channel_shuffle(input: Tensor, groups: _int) -> Tensor:
+    """The channels of input (N, C, ...) dealt out: channel g * k + i comes to i * groups + g."""
 channels_last: memory_format
 channels_last_3d: memory_format
 def chunk(input: Tensor, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
@@ -275,6 +302,18 @@ def conj(input: Tensor) -> Tensor:
 def conj_physical(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
 contiguous_format: memory_format
+def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
+    """Cross-correlate input (N, C, L) or (C, L) with weight (O, C / groups, L)."""
+def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
+    """Cross-correlate input (N, C, H, W) or (C, H, W) with weight (O, C / groups, H, W)."""
+def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
+    """Cross-correlate input (N, C, D, H, W) or (C, D, H, W) with weight (O, C / groups, D, H, W)."""
+def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, output_padding: _int | Sequence[_int] = 0, groups: _int = 1, dilation: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of conv1d: input (N, C, L) or (C, L), weight (C, O / groups, L)."""
+def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, output_padding: _int | Sequence[_int] = 0, groups: _int = 1, dilation: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of conv2d: input (N, C, H, W) or (C, H, W), weight (C, O / groups, H, W)."""
+def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, output_padding: _int | Sequence[_int] = 0, groups: _int = 1, dilation: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of conv3d: input (N, C, D, H, W) or (C, D, H, W), weight (C, O / groups, D, H, W)."""
 def copysign(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """|input| with the sign of `other`."""
 def copysign_(input: Tensor, other: Any) -> Tensor:
@@ -324,6 +363,8 @@ def div(input: Any, other: Any, *, rounding_mode: _str | None = None, out: Tenso
     """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
 def divide(input: Any, other: Any, *, rounding_mode: _str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
+def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The sum of the products of two vectors."""
 double: _dtype
 def dropout(input: Tensor, p: _float, train: _bool) -> Tensor:
     """In training, zero each element with probability p and multiply the others by 1 / (1 - p)."""
@@ -334,6 +375,8 @@ def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The tensors side by side, as NumPy's dstack puts them."""
 e: _float
+def einsum(*args: Any) -> Tensor:
+    """Sum products of operands over labelled dimensions: einsum("bij,bjk->bik", a, b)."""
 def embedding(weight: Tensor, indices: Tensor, padding_idx: _int = -1, scale_grad_by_freq: _bool = False, sparse: _bool = False) -> Tensor:
     """As nn.functional.embedding, with the table first; a padding_idx of -1 means none."""
 def empty(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
@@ -416,6 +459,8 @@ def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input - trunc(input)."""
 def frac_(input: Tensor) -> Tensor:
     """In-place version of `frac`; returns `input`."""
+def from_dlpack(ext_tensor: Any, *, device: _device | _str | _int | None = None, copy: _bool | None = None) -> Tensor:
+    """A tensor that shares memory with an array of another library, or with a DLPack capsule (of CPU memory)."""
 def from_numpy(ndarray: ndarray) -> Tensor:
     """A tensor that shares memory with an ndarray."""
 def frombuffer(buffer: Any, *, dtype: _dtype, count: _int = -1, offset: _int = 0, requires_grad: _bool = False) -> Tensor:
@@ -428,6 +473,8 @@ def gather(input: Tensor, dim: _int, index: Tensor, *, sparse_grad: _bool = Fals
     """Elements of `input` with the numbers `index` along `dim`; the result has the shape of `index`."""
 def ge(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input >= other."""
+def ger(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
 def get_default_device() -> _device:
     """The device of tensors made without naming one."""
 def get_default_dtype() -> _dtype:
@@ -451,6 +498,8 @@ def heaviside(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor
     """0 below 0, `values` at 0, 1 above."""
 def heaviside_(input: Tensor, values: Any) -> Tensor:
     """In-place version of `heaviside`; returns `input`."""
+def histc(input: Tensor, bins: _int = 100, min: _float = 0, max: _float = 0, *, out: Tensor | None = None) -> Tensor:
+    """How many elements fall into each of `bins` even bins from `min` to `max` (both 0: those of the data)."""
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along dimension 0; a number of sections must divide its size."""
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
@@ -476,6 +525,8 @@ def index_reduce(input: Tensor, dim: _int, index: Tensor, source: Tensor, reduce
 def index_select(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices along `dim` named by `index`, an int32 or int64 vector. Raises IndexError out of range."""
 inf: _float
+def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The dot products over the last dimensions: (..., k) and (*, k) give (..., *)."""
 def instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, use_input_stats: _bool, momentum: _float, eps: _float, cudnn_enabled: _bool) -> Tensor:
     """As nn.functional.instance_norm, with another order of arguments."""
 int: _dtype
@@ -483,14 +534,22 @@ int16: _dtype
 int32: _dtype
 int64: _dtype
 int8: _dtype
+def is_complex(input: Tensor) -> _bool:
+    """Whether the dtype is complex."""
 def is_conj(input: Tensor) -> _bool:
     """False: conjugates are computed at once here."""
+def is_floating_point(input: Tensor) -> _bool:
+    """Whether the dtype is floating point."""
 def is_nonzero(input: Tensor) -> _bool:
     """Whether a tensor of one element is not 0."""
+def is_same_size(input: Tensor, other: Tensor) -> _bool:
+    """Whether two tensors have the same shape."""
 def isclose(input: Tensor, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False) -> Tensor:
     """Whether |input - other| <= atol + rtol * |other|, elementwise; infinities are close to themselves."""
 def isfinite(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is neither NaN nor infinite."""
+def isin(elements: Any, test_elements: Any, *, assume_unique: _bool = False, invert: _bool = False) -> Tensor:
+    """Whether each of `elements` is among `test_elements` (either may be a number)."""
 def isinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is inf or -inf."""
 def isnan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -503,6 +562,8 @@ def isreal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether the imaginary part is 0."""
 def kaiser_window(window_length: _int, periodic: _bool = True, beta: _float = 12.0, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """I0(beta sqrt(1 - (2 i / N - 1)**2)) / I0(beta), with I0 the modified Bessel function."""
+def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The Kronecker product: every element of `input` times all of `other`."""
 def kthvalue(input: Tensor, k: _int, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
     """The named tuple (values, indices) of the `k`-th smallest element along `dim`, counted from 1."""
 def layer_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05, cudnn_enable: _bool = True) -> Tensor:
@@ -584,6 +645,12 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product: vectors, matrices, and batches of matrices that broadcast."""
 def max(input: Tensor, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
     """The largest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the largest of each pair. NaN wins."""
+def max_pool1d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False) -> Tensor:
+    """The largest element of every window over the last 1 dimensions of input (N, C, ...) or (C, ...)."""
+def max_pool2d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False) -> Tensor:
+    """The largest element of every window over the last 2 dimensions of input (N, C, ...) or (C, ...)."""
+def max_pool3d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False) -> Tensor:
+    """The largest element of every window over the last 3 dimensions of input (N, C, ...) or (C, ...)."""
 def maximum(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The larger of two; NaN if either is. A tie shares the gradient."""
 def mean(input: Tensor, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, axis: Any = None, keepdims: _bool | None = None, out: Tensor | None = None) -> Tensor:
@@ -596,6 +663,8 @@ def min(input: Tensor, dim: Any = None, keepdim: _bool = False, *, other: Any = 
     """The smallest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the smallest of each pair. NaN wins."""
 def minimum(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The smaller of two; NaN if either is. A tie shares the gradient."""
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two matrices, without broadcasting."""
 def mode(input: Tensor, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
     """The named tuple (values, indices) of the most frequent value along `dim`."""
 def moveaxis(input: Tensor, source: Any, destination: Any) -> Tensor:
@@ -608,10 +677,14 @@ def mul(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * other."""
 def mul_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `mul`; returns `input`."""
+def multinomial(input: Tensor, num_samples: _int, replacement: _bool = False, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+    """Indices drawn with the probabilities that each row's weights stand for: (rows,) num_samples int64."""
 def multiply(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * other."""
 def multiply_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `mul`; returns `input`."""
+def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of a matrix and a vector."""
 nan: _float
 def nan_to_num(input: Tensor, nan: _float | None = None, posinf: _float | None = None, neginf: _float | None = None) -> Tensor:
     """Numbers for NaN (0), inf (the dtype's largest) and -inf (its smallest)."""
@@ -629,6 +702,8 @@ def narrow(input: Tensor, dim: _int, start: Any, length: _int) -> Tensor:
     """A view of `length` positions along `dim` from `start` on. Raises IndexError or RuntimeError out of range."""
 def narrow_copy(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor:
     """What `narrow` shows, in memory of its own."""
+def native_channel_shuffle(input: Tensor, groups: _int) -> Tensor:
+    """As channel_shuffle."""
 def ne(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -648,12 +723,18 @@ def nonzero(input: Tensor, *, as_tuple: _bool = False) -> Any:
     """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
 def norm(input: Tensor, p: Any = 'fro', dim: Any = None, keepdim: _bool = False, out: Tensor | None = None, dtype: _dtype | None = None) -> Tensor:
     """The p-norm of all elements or over `dim`; "fro" (and None) is 2, "nuc" the sum of the singular values."""
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """Normals: ``normal(mean, std, size)``, or with tensors for mean or std, one draw for each element of both."""
 def not_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
+def numel(input: Tensor) -> _int:
+    """The number of elements."""
 def ones(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Ones of a size."""
 def ones_like(input: Tensor, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:
     """Ones with the size, dtype and device of `input`."""
+def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
 def pairwise_distance(x1: Tensor, x2: Tensor, p: _float = 2.0, eps: _float = 1e-06, keepdim: _bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
 def pdist(input: Tensor, p: _float = 2) -> Tensor:
@@ -661,6 +742,12 @@ def pdist(input: Tensor, p: _float = 2) -> Tensor:
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """A view with the dimensions in the order `dims`."""
 pi: _float
+def pixel_shuffle(input: Tensor, upscale_factor: _int) -> Tensor:
+    """(..., C * r * r, H, W) to (..., C, H * r, W * r)."""
+def pixel_unshuffle(input: Tensor, downscale_factor: _int) -> Tensor:
+    """(..., C, H * r, W * r) to (..., C * r * r, H, W)."""
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Poisson numbers of these rates, in the dtype of `input`; one float64 uniform each per 500 of the largest rate."""
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these absolute values and angles."""
 def positive(input: Tensor) -> Tensor:
@@ -678,8 +765,20 @@ def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Radians as degrees."""
 def rad2deg_(input: Tensor) -> Tensor:
     """In-place version of `rad2deg`; returns `input`."""
-def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+def rand(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Uniform random numbers in [0, 1)."""
+def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, memory_format: Any = None, pin_memory: _bool = False) -> Tensor:
+    """`rand` with the size, dtype and device of `input`."""
+def randint(low: _int, high: Any = None, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """Random integers in [low, high) of a size: ``randint(high, size)`` or ``randint(low, high, size)``."""
+def randint_like(input: Tensor, low: _int, high: _int | None = None, *, generator: Generator | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, memory_format: Any = None, pin_memory: _bool = False) -> Tensor:
+    """`randint` with the size, dtype and device of `input`."""
+def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """Random numbers from the normal distribution with mean 0 and variance 1."""
+def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, memory_format: Any = None, pin_memory: _bool = False) -> Tensor:
+    """`randn` with the size, dtype and device of `input`."""
+def randperm(n: _int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+    """A random permutation of 0 .. n - 1: the order that sorts n random 64-bit keys, each of two lanes."""
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
     """start, start + step, ... up to and with `end`. Deprecated in PyTorch: use arange."""
 def ravel(input: Tensor) -> Tensor:
@@ -704,6 +803,8 @@ def resolve_conj(input: Tensor) -> Tensor:
     """The tensor itself: conjugates are computed at once here."""
 def resolve_neg(input: Tensor) -> Tensor:
     """The tensor itself: negatives are computed at once here."""
+def result_type(tensor1: Any, tensor2: Any) -> _dtype:
+    """The dtype in which an op of two operands (tensors or numbers) computes."""
 def rms_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, eps: _float | None = None) -> Tensor:
     """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions. eps: the dtype's machine epsilon by default."""
 def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
@@ -730,6 +831,8 @@ def scatter_add(input: Tensor, dim: _int, index: Tensor, src: Tensor) -> Tensor:
     """`input` with the elements of `src` added at the numbers `index` along `dim`."""
 def scatter_reduce(input: Tensor, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
     """Combine what `index` brings to one place along `dim`: sum, prod, mean, amax or amin, with `input` or without."""
+def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: _bool = False, right: _bool = False, side: _str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """For each value the index in the sorted (last dimension of the) sequence at which it would be put in, before"""
 def select(input: Tensor, dim: _int, index: _int) -> Tensor:
     """A view of one position along `dim`, which vanishes. Raises IndexError out of range."""
 def select_scatter(input: Tensor, src: Tensor, dim: _int, index: _int) -> Tensor:
@@ -748,7 +851,7 @@ def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def sigmoid_(input: Tensor) -> Tensor:
     """In-place version of `sigmoid`; returns `input`."""
 def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-1, 0 or 1 by the sign; NaN stays NaN."""
+    """-1, 0 or 1 by the sign; 0 for NaN."""
 def sign_(input: Tensor) -> Tensor:
     """In-place version of `sign`; returns `input`."""
 def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -820,6 +923,8 @@ def tensor(data: Any, *, dtype: _dtype | None = None, device: _device | _str | _
     """A new tensor with a copy of `data`: nested sequences, numbers, an ndarray or a Tensor (copied, detached)."""
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: _int = 0) -> tuple[Tensor, ...]:
     """Views of `n` nearly equal sections along `dim`, or cut before each of the given indices."""
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
+    """Sum products over dimensions: the last `dims` of a with the first of b, or lists of dimensions of each."""
 def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = False) -> Tensor:
     """input where it is above the threshold, else value."""
 def threshold_(input: Tensor, threshold: Any, value: Any) -> Tensor:
@@ -851,6 +956,10 @@ def unbind(input: Tensor, dim: _int = 0) -> tuple[Tensor, ...]:
     """One view per position along `dim`, which vanishes."""
 def unflatten(input: Tensor, dim: _int, sizes: Sequence[_int]) -> Tensor:
     """Dimension `dim` as several of the given sizes, one of which may be -1."""
+def unique(input: Tensor, sorted: _bool = True, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> Any:
+    """The distinct elements (or slices along `dim`) in order; with them, on request, where each element's value is"""
+def unique_consecutive(input: Tensor, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> Any:
+    """`input` with every run of equal elements (or slices along `dim`) made one; see `unique` for the other results."""
 def unsqueeze(input: Tensor, dim: _int) -> Tensor:
     """A view with a dimension of size 1 inserted before dimension `dim` of the result."""
 def vander(x: Tensor, N: _int | None = None, increasing: _bool = False) -> Tensor:
@@ -859,6 +968,8 @@ def var(input: Tensor, dim: Any = None, unbiased: _bool | None = None, keepdim: 
     """The variance of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
 def var_mean(input: Tensor, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
     """(variance, mean) of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """dot of the conjugate of `input` with `other`."""
 def view_as_complex(input: Tensor) -> Tensor:
     """(*, 2) float32 or float64 -> (*,) complex: a view. The last dimension must lie together in memory."""
 def view_as_real(input: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def install() -> None:
 def register(module: ModuleType) -> type:
     """Make einops's backend for naiad; being a subclass of its base class is all that einops asks."""
 
-    class NaiadBackend(module.AbstractBackend):  # type: ignore[misc,name-defined]
+    class NaiadBackend(module.AbstractBackend):  # type: ignore[name-defined]
         framework_name = "naiad"
 
         def is_appropriate_type(self, tensor: Any) -> bool:
@@ -90,7 +90,7 @@ class _Waiting:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != _MODULE:
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         spec = find_spec(name)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module

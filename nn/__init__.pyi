@@ -73,7 +73,6 @@ from naiad.nn.modules.linear import Identity as Identity
 from naiad.nn.modules.linear import Linear as Linear
 from naiad.nn.modules.loss import BCELoss as BCELoss
 from naiad.nn.modules.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
-from naiad.nn.modules.loss import CTCLoss as CTCLoss
 from naiad.nn.modules.loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from naiad.nn.modules.loss import CrossEntropyLoss as CrossEntropyLoss
 from naiad.nn.modules.loss import GaussianNLLLoss as GaussianNLLLoss
@@ -137,7 +136,6 @@ from naiad.nn.modules.rnn import LSTM as LSTM
 from naiad.nn.modules.rnn import RNN as RNN
 from naiad.nn.modules.rnn import RNNBase as RNNBase
 from naiad.nn.modules.sparse import Embedding as Embedding
-from naiad.nn.modules.sparse import EmbeddingBag as EmbeddingBag
 from naiad.nn.modules.transformer import Transformer as Transformer
 from naiad.nn.modules.transformer import TransformerDecoder as TransformerDecoder
 from naiad.nn.modules.transformer import TransformerDecoderLayer as TransformerDecoderLayer

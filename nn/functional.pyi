@@ -11,10 +11,36 @@ from naiad.core.tensor import Tensor
 from naiad.nn._attention import multi_head_attention_forward as multi_head_attention_forward
 from typing import Any
 
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean over windows that give output_size (None: as it is) in the last 1 dimensions."""
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean over windows that give output_size (None: as it is) in the last 2 dimensions."""
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean over windows that give output_size (None: as it is) in the last 3 dimensions."""
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: _bool = False) -> Any:
+    """Max pooling of the last 1 dimensions of input (N, C, ...) or (C, ...) to output_size (None: as it is)."""
+def adaptive_max_pool1d_with_indices(input: Tensor, output_size: Any, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """adaptive_max_pool1d with return_indices."""
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: _bool = False) -> Any:
+    """Max pooling of the last 2 dimensions of input (N, C, ...) or (C, ...) to output_size (None: as it is)."""
+def adaptive_max_pool2d_with_indices(input: Tensor, output_size: Any, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """adaptive_max_pool2d with return_indices."""
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: _bool = False) -> Any:
+    """Max pooling of the last 3 dimensions of input (N, C, ...) or (C, ...) to output_size (None: as it is)."""
+def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """adaptive_max_pool3d with return_indices."""
 def alpha_dropout(input: Tensor, p: _float = 0.5, training: _bool = False, inplace: _bool = False) -> Tensor:
     """Dropout to the floor of selu, keeping mean 0 and variance 1. Source: Klambauer et al., 2017."""
+def avg_pool1d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, ceil_mode: _bool = False, count_include_pad: _bool = True) -> Tensor:
+    """The mean of every window over the last 1 dimensions of input (N, C, ...) or (C, ...)."""
+def avg_pool2d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, ceil_mode: _bool = False, count_include_pad: _bool = True, divisor_override: _int | None = None) -> Tensor:
+    """The mean of every window over the last 2 dimensions of input (N, C, ...) or (C, ...)."""
+def avg_pool3d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, ceil_mode: _bool = False, count_include_pad: _bool = True, divisor_override: _int | None = None) -> Tensor:
+    """The mean of every window over the last 3 dimensions of input (N, C, ...) or (C, ...)."""
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None, training: _bool = False, momentum: _float = 0.1, eps: _float = 1e-05) -> Tensor:
     """Normalize the channels of input (N, C, ...) over all other dimensions."""
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input1^T weight[o] input2 + bias[o]: (..., i), (..., j), weight (o, i, j), bias (o,) give (..., o)."""
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
     """-target * log(input) - (1 - target) * log(1 - input); input are probabilities."""
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', pos_weight: Tensor | None = None) -> Tensor:
@@ -23,6 +49,20 @@ def celu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor:
     """input where it is positive, else alpha * (exp(input / alpha) - 1)."""
 def celu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`celu` written into its input."""
+def channel_shuffle(input: Tensor, groups: _int) -> Tensor:
+    """The channels of input (N, C, ...) dealt out: channel g * k + i comes to i * groups + g."""
+def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
+    """Cross-correlate input (N, C, L) or (C, L) with weight (O, C / groups, L)."""
+def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
+    """Cross-correlate input (N, C, H, W) or (C, H, W) with weight (O, C / groups, H, W)."""
+def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
+    """Cross-correlate input (N, C, D, H, W) or (C, D, H, W) with weight (O, C / groups, D, H, W)."""
+def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, output_padding: _int | Sequence[_int] = 0, groups: _int = 1, dilation: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of conv1d: input (N, C, L) or (C, L), weight (C, O / groups, L)."""
+def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, output_padding: _int | Sequence[_int] = 0, groups: _int = 1, dilation: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of conv2d: input (N, C, H, W) or (C, H, W), weight (C, O / groups, H, W)."""
+def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, output_padding: _int | Sequence[_int] = 0, groups: _int = 1, dilation: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of conv3d: input (N, C, D, H, W) or (C, D, H, W), weight (C, O / groups, D, H, W)."""
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: _float = 0, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
     """1 - cos(input1, input2) where target is 1, max(0, cos - margin) where it is -1. Inputs (N, D) or (D,)."""
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: _int = 1, eps: _float = 1e-08) -> Tensor:
@@ -45,6 +85,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: _int | None = None, ma
     """The rows of weight (V, D) that input (int32 or int64, any shape) names: shape (..., D)."""
 def feature_alpha_dropout(input: Tensor, p: _float = 0.5, training: _bool = False, inplace: _bool = False) -> Tensor:
     """alpha_dropout of whole channels of input (N, C, ...)."""
+def fold(input: Tensor, output_size: _int | Sequence[_int], kernel_size: _int | Sequence[_int], dilation: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, stride: _int | Sequence[_int] = 1) -> Tensor:
+    """The transpose of unfold: columns (N, C * kernel, windows) added up to (N, C, *output_size)."""
 def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | _float, full: _bool = False, eps: _float = 1e-06, reduction: _str = 'mean') -> Tensor:
     """(log(var) + (input - target) ** 2 / var) / 2, with var at least eps; full: plus log(2 * pi) / 2."""
 def gelu(input: Tensor, approximate: _str = 'none') -> Tensor:
@@ -71,6 +113,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: _str = 'mean', delta: _
     """d ** 2 / 2 where |d| <= delta, else delta * (|d| - delta / 2), with d = input - target."""
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: _bool = True, momentum: _float = 0.1, eps: _float = 1e-05) -> Tensor:
     """Normalize every channel of every sample of input (N, C, ...) by itself, or by running statistics."""
+def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: _str = 'nearest', align_corners: _bool | None = None, recompute_scale_factor: _bool | None = None, antialias: _bool = False) -> Tensor:
+    """Resize input (N, C, ...) to `size`, or by `scale_factor`, in its last one to three dimensions."""
 def kl_div(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', log_target: _bool = False) -> Tensor:
     """target * (log(target) - input): input are log-probabilities, target probabilities or (log_target) logarithms."""
 def l1_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', weight: Tensor | None = None) -> Tensor:
@@ -89,8 +133,32 @@ def log_softmax(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, d
     """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
+def lp_pool1d(input: Tensor, norm_type: _float, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, ceil_mode: _bool = False) -> Tensor:
+    """The norm (sum of x ** p) ** (1 / p) of every window over the last 1 dimensions."""
+def lp_pool2d(input: Tensor, norm_type: _float, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, ceil_mode: _bool = False) -> Tensor:
+    """The norm (sum of x ** p) ** (1 / p) of every window over the last 2 dimensions."""
+def lp_pool3d(input: Tensor, norm_type: _float, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, ceil_mode: _bool = False) -> Tensor:
+    """The norm (sum of x ** p) ** (1 / p) of every window over the last 3 dimensions."""
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: _float = 0, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
     """max(0, margin - target * (input1 - input2)), with targets 1 and -1."""
+def max_pool1d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> Any:
+    """The largest element of every window over the last 1 dimensions of input (N, C, ...) or (C, ...)."""
+def max_pool1d_with_indices(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """max_pool1d with return_indices."""
+def max_pool2d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> Any:
+    """The largest element of every window over the last 2 dimensions of input (N, C, ...) or (C, ...)."""
+def max_pool2d_with_indices(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """max_pool2d with return_indices."""
+def max_pool3d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> Any:
+    """The largest element of every window over the last 3 dimensions of input (N, C, ...) or (C, ...)."""
+def max_pool3d_with_indices(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, ceil_mode: _bool = False, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
+    """max_pool3d with return_indices."""
+def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
+    """The elements back at the indices of a max pooling, zeros elsewhere."""
+def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
+    """The elements back at the indices of a max pooling, zeros elsewhere."""
+def max_unpool3d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
+    """The elements back at the indices of a max pooling, zeros elsewhere."""
 def mish(input: Tensor, inplace: _bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
 def mse_loss(input: Tensor, target: Tensor, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean', weight: Tensor | None = None) -> Tensor:
@@ -101,16 +169,24 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: _bool | 
     """The sum over labels t and all classes j that are none of max(0, 1 - input[t] + input[j]) / C."""
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
     """binary_cross_entropy_with_logits, averaged over the last dimension."""
+def native_channel_shuffle(input: Tensor, groups: _int) -> Tensor:
+    """As channel_shuffle."""
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, ignore_index: _int = -100, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
     """-weight[t] * input[t] for log-probabilities input (N, C, ...) and class numbers target (N, ...)."""
 def normalize(input: Tensor, p: _float = 2.0, dim: _int = 1, eps: _float = 1e-12, out: Tensor | None = None) -> Tensor:
     """input / max(its p-norm over `dim`, eps)."""
 def one_hot(tensor: Tensor, num_classes: _int = -1) -> Tensor:
     """int64 of shape (..., num_classes): 1 at the class that tensor (int64) names. -1: the largest class plus 1."""
+def pad(input: Tensor, pad: Sequence[_int], mode: _str = 'constant', value: _float | None = None) -> Tensor:
+    """Add a border: pad = (left, right, top, bottom, ...) counts from the last dimension; negative widths cut."""
 def pairwise_distance(x1: Tensor, x2: Tensor, p: _float = 2.0, eps: _float = 1e-06, keepdim: _bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
 def pdist(input: Tensor, p: _float = 2) -> Tensor:
     """The p-norm distances of rows i < j of input (N, M), in order: N * (N - 1) / 2 of them."""
+def pixel_shuffle(input: Tensor, upscale_factor: _int) -> Tensor:
+    """(..., C * r * r, H, W) to (..., C, H * r, W * r)."""
+def pixel_unshuffle(input: Tensor, downscale_factor: _int) -> Tensor:
+    """(..., C, H * r, W * r) to (..., C * r * r, H, W)."""
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: _bool = True, full: _bool = False, size_average: _bool | None = None, eps: _float = 1e-08, reduce: _bool | None = None, reduction: _str = 'mean') -> Tensor:
     """exp(input) - target * input, or input - target * log(input + eps); full: with log(target!) after Stirling."""
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -127,6 +203,8 @@ def rrelu(input: Tensor, lower: _float = 0.125, upper: _float = 0.33333333333333
     """leaky_relu whose slope is drawn from [lower, upper) per element in training, and is their mean otherwise."""
 def rrelu_(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False) -> Tensor:
     """`rrelu` written into its input."""
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: _float = 0.0, is_causal: _bool = False, scale: _float | None = None, enable_gqa: _bool = False) -> Tensor:
+    """softmax(query @ key^T * scale + mask) @ value."""
 def selu(input: Tensor, inplace: _bool = False) -> Tensor:
     """scale * elu(input, alpha) with the constants of self-normalizing networks."""
 def selu_(input: Tensor) -> Tensor:
@@ -159,3 +237,11 @@ def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, marg
     """max(0, margin + |anchor - positive| - |anchor - negative|) in p-norms; inputs (N, D) or (D,)."""
 def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: _float = 1.0, swap: _bool = False, reduction: _str = 'mean') -> Tensor:
     """triplet_margin_loss with any distance of two tensors (default: pairwise_distance)."""
+def unfold(input: Tensor, kernel_size: _int | Sequence[_int], dilation: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, stride: _int | Sequence[_int] = 1) -> Tensor:
+    """Every window of input (N, C, H, W) or (C, H, W) as a column: (N, C * kernel, windows)."""
+def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: _str = 'nearest', align_corners: _bool | None = None) -> Tensor:
+    """The old name of interpolate."""
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """interpolate with mode "bilinear" and align_corners."""
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """interpolate with mode "nearest"."""

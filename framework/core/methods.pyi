@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from naiad.core.device import device as _device
 from naiad.core.dtype import dtype as _dtype
+from naiad.core.random import Generator
 from naiad.core.storage import TypedStorage
 from naiad.core.storage import UntypedStorage
 from naiad.core.tensor import Tensor
@@ -38,12 +39,18 @@ class Methods:
         """Whether any element equals `element`, a number or a tensor."""
     def __div__(self, other: Any) -> Tensor:
         """input / other, in floating point."""
+    def __dlpack__(self) -> Any:
+        """A DLPack capsule of the same memory. Raises BufferError for tensors that require grad or are not on the CPU."""
+    def __dlpack_device__(self) -> tuple[_int, _int]:
+        """DLPack's numbers for the kind of device and its index."""
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
         """input == other."""
     def __float__(self) -> Any:
         """The value of a tensor with one element, as float."""
     def __floordiv__(self, other: Any) -> Any:
         ...
+    def __format__(self, spec: _str) -> _str:
+        """A 0-d tensor as its number, any other as its repr."""
     def __ge__(self, other: Any) -> Tensor:
         """input >= other."""
     def __getitem__(self, index: Any) -> Tensor:
@@ -110,6 +117,8 @@ class Methods:
         ...
     def __rdiv__(self, other: Any) -> Any:
         ...
+    def __repr__(self) -> _str:
+        """The values with what is not the default: device, dtype, history."""
     def __reversed__(self) -> Tensor:
         """Flipped along the first dimension."""
     def __rfloordiv__(self, other: Any) -> Any:
@@ -270,8 +279,14 @@ class Methods:
         """beta * input + alpha * (batch1 @ batch2), batch by batch."""
     def baddbmm_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `baddbmm`; returns `self`."""
+    def bernoulli(self, p: _float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+        """1 with probability `input` (or `p`), else 0, in the dtype of `input`."""
+    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Fill with 1 with probability `p` (a number, or a tensor that broadcasts), else 0."""
     def bfloat16(self, memory_format: Any = None) -> Tensor:
         """The tensor as bfloat16: itself where it is that already."""
+    def bincount(self, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
+        """How often each number 0, 1, 2, ... occurs in a vector; or the sum of the `weights` standing at its places."""
     def bitwise_and(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """The bits that both have."""
     def bitwise_and_(self, other: Any) -> Tensor:
@@ -296,12 +311,16 @@ class Methods:
         """The bits that one of them has."""
     def bitwise_xor_(self, other: Any) -> Tensor:
         """In-place version of `bitwise_xor`; returns `input`."""
+    def bmm(self, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The products of two batches of matrices: (b, n, m) and (b, m, p) give (b, n, p)."""
     def bool(self, memory_format: Any = None) -> Tensor:
         """The tensor as bool: itself where it is that already."""
     def broadcast_to(self, size: Sequence[_int]) -> Tensor:
         """A view of `input` with the shape `size`, repeated without copying."""
     def byte(self, memory_format: Any = None) -> Tensor:
         """The tensor as uint8: itself where it is that already."""
+    def cauchy_(self, *parameters: _float, generator: Generator | None = None, **named: _float) -> Tensor:
+        """Fill with Cauchy numbers: median + sigma tan(pi (u - 1/2))."""
     def cdouble(self, memory_format: Any = None) -> Tensor:
         """The tensor as complex128: itself where it is that already."""
     def ceil(self, *, out: Tensor | None = None) -> Tensor:
@@ -404,6 +423,8 @@ class Methods:
         """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
     def divide_(self, other: Any, *, rounding_mode: _str | None = None) -> Tensor:
         """In-place `div`."""
+    def dot(self, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The sum of the products of two vectors."""
     def double(self, memory_format: Any = None) -> Tensor:
         """The tensor as float64: itself where it is that already."""
     def dsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
@@ -440,6 +461,8 @@ class Methods:
         """exp(input) - 1, accurate near 0."""
     def expm1_(self) -> Tensor:
         """In-place version of `expm1`; returns `input`."""
+    def exponential_(self, *parameters: _float, generator: Generator | None = None, **named: _float) -> Tensor:
+        """Fill with exponentials of this rate: -log(1 - u) / lambd."""
     def fill_(self, value: Any) -> Tensor:
         """Write one number, or the value of a 0-d tensor, everywhere."""
     def fix(self, *, out: Tensor | None = None) -> Tensor:
@@ -484,6 +507,10 @@ class Methods:
         """Elements of `input` with the numbers `index` along `dim`; the result has the shape of `index`."""
     def ge(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input >= other."""
+    def geometric_(self, *parameters: _float, generator: Generator | None = None, **named: _float) -> Tensor:
+        """Fill with how many trials of probability `p` the first success takes: ceil(log(1 - u) / log(1 - p)), at least 1."""
+    def ger(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
     def greater(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input > other."""
     def greater_equal(self, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -498,6 +525,8 @@ class Methods:
         """0 below 0, `values` at 0, 1 above."""
     def heaviside_(self, values: Any) -> Tensor:
         """In-place version of `heaviside`; returns `input`."""
+    def histc(self, bins: _int = 100, min: _float = 0, max: _float = 0, *, out: Tensor | None = None) -> Tensor:
+        """How many elements fall into each of `bins` even bins from `min` to `max` (both 0: those of the data)."""
     def hsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
         """`tensor_split` along dimension 0; a number of sections must divide its size."""
     def hypot(self, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -529,6 +558,8 @@ class Methods:
         """In-place version of `index_reduce`."""
     def index_select(self, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The slices along `dim` named by `index`, an int32 or int64 vector. Raises IndexError out of range."""
+    def inner(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The dot products over the last dimensions: (..., k) and (*, k) give (..., *)."""
     def int(self, memory_format: Any = None) -> Tensor:
         """The tensor as int32: itself where it is that already."""
     def is_conj(self) -> _bool:
@@ -537,6 +568,8 @@ class Methods:
         """Whether the elements lie in memory in the order of `memory_format` (row-major by default) without gaps."""
     def is_nonzero(self) -> _bool:
         """Whether a tensor of one element is not 0."""
+    def is_same_size(self, other: Tensor) -> _bool:
+        """Whether two tensors have the same shape."""
     def is_set_to(self, tensor: Tensor) -> _bool:
         """Whether both look at the same elements of the same storage with the same geometry."""
     def is_shared(self) -> _bool:
@@ -557,6 +590,8 @@ class Methods:
         """Whether the imaginary part is 0."""
     def item(self) -> Any:
         """The value of a tensor with one element as a Python number."""
+    def kron(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The Kronecker product: every element of `input` times all of `other`."""
     def kthvalue(self, k: _int, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
         """The named tuple (values, indices) of the `k`-th smallest element along `dim`, counted from 1."""
     def ldexp(self, other: Tensor) -> Tensor:
@@ -593,6 +628,8 @@ class Methods:
         """In-place version of `log2`; returns `input`."""
     def log_(self) -> Tensor:
         """In-place version of `log`; returns `input`."""
+    def log_normal_(self, mean: _float = 1, std: _float = 2, *, generator: Generator | None = None) -> Tensor:
+        """Fill with exp of normals of this mean and standard deviation."""
     def log_softmax(self, dim: _int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
         """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
     def logaddexp(self, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -657,6 +694,8 @@ class Methods:
         """The smallest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the smallest of each pair. NaN wins."""
     def minimum(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """The smaller of two; NaN if either is. A tie shares the gradient."""
+    def mm(self, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The product of two matrices, without broadcasting."""
     def mode(self, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
         """The named tuple (values, indices) of the most frequent value along `dim`."""
     def moveaxis(self, source: Any, destination: Any) -> Tensor:
@@ -669,10 +708,14 @@ class Methods:
         """input * other."""
     def mul_(self, other: Any) -> Tensor:
         """In-place version of `mul`; returns `input`."""
+    def multinomial(self, num_samples: _int, replacement: _bool = False, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+        """Indices drawn with the probabilities that each row's weights stand for: (rows,) num_samples int64."""
     def multiply(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input * other."""
     def multiply_(self, other: Any) -> Tensor:
         """In-place version of `mul`; returns `input`."""
+    def mv(self, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The product of a matrix and a vector."""
     def nan_to_num(self, nan: _float | None = None, posinf: _float | None = None, neginf: _float | None = None) -> Tensor:
         """Numbers for NaN (0), inf (the dtype's largest) and -inf (its smallest)."""
     def nan_to_num_(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -717,10 +760,14 @@ class Methods:
         """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
     def norm(self, p: Any = 'fro', dim: Any = None, keepdim: _bool = False, out: Tensor | None = None, dtype: _dtype | None = None) -> Tensor:
         """The p-norm of all elements or over `dim`; "fro" (and None) is 2, "nuc" the sum of the singular values."""
+    def normal_(self, mean: _float = 0, std: _float = 1, *, generator: Generator | None = None) -> Tensor:
+        """Fill with normals of this mean and standard deviation."""
     def not_equal(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input != other."""
     def numpy(self, *, force: _bool = False) -> ndarray:
         """The values as an ndarray that shares memory. `force`: detach and copy to the host first where needed."""
+    def outer(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
     def permute(self, *dims: Any) -> Tensor:
         """A view with the dimensions in the order `dims`."""
     def positive(self) -> Tensor:
@@ -743,6 +790,8 @@ class Methods:
         """Radians as degrees."""
     def rad2deg_(self) -> Tensor:
         """In-place version of `rad2deg`; returns `input`."""
+    def random_(self, from_: _int | None = None, to: _int | None = None, *, generator: Generator | None = None, **named: Any) -> Tensor:
+        """Fill with integers: in [from, to), in [0, to) for ``random_(to)``, or all that the dtype holds exactly."""
     def ravel(self) -> Tensor:
         """All elements in one dimension; a view where possible."""
     @property
@@ -822,7 +871,7 @@ class Methods:
     def sigmoid_(self) -> Tensor:
         """In-place version of `sigmoid`; returns `input`."""
     def sign(self, *, out: Tensor | None = None) -> Tensor:
-        """-1, 0 or 1 by the sign; NaN stays NaN."""
+        """-1, 0 or 1 by the sign; 0 for NaN."""
     def sign_(self) -> Tensor:
         """In-place version of `sign`; returns `input`."""
     def signbit(self, *, out: Tensor | None = None) -> Tensor:
@@ -935,12 +984,20 @@ class Methods:
         """Dimension `dim` as several of the given sizes, one of which may be -1."""
     def unfold(self, dimension: _int, size: _int, step: _int) -> Tensor:
         """A view of all windows of `size` along `dimension`, `step` apart, whose positions are a new last dimension."""
+    def uniform_(self, from_: _float = 0, to: _float = 1, *, generator: Generator | None = None, **named: Any) -> Tensor:
+        """Fill with uniforms in [from, to)."""
+    def unique(self, sorted: _bool = True, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> Any:
+        """The distinct elements (or slices along `dim`) in order; with them, on request, where each element's value is"""
+    def unique_consecutive(self, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> Any:
+        """`input` with every run of equal elements (or slices along `dim`) made one; see `unique` for the other results."""
     def unsqueeze(self, dim: _int) -> Tensor:
         """A view with a dimension of size 1 inserted before dimension `dim` of the result."""
     def untyped_storage(self) -> UntypedStorage:
         """The bytes in which this tensor lies; views of one memory have one storage."""
     def var(self, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
         """The variance of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
+    def vdot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """dot of the conjugate of `input` with `other`."""
     def view(self, *shape: Any) -> Tensor:
         """The same memory in another shape, one size of which may be -1, or read as another dtype: ``x.view(int32)``."""
     def view_as(self, other: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def _rule(scores: Tensor, mask: Tensor | None = None, **_: Any) -> tuple:
 
 
 def _unmasked_gradient(g: Tensor, out: Tensor, scale: float) -> Tensor:
-    return softmax_backward(g, out, dim=out._array.ndim - 1) * scale  # type: ignore[operator]
+    return softmax_backward(g, out, dim=out._array.ndim - 1) * scale
 
 
 def _mask_gradient(g: Tensor, out: Tensor, mask_dtype: dtype) -> Tensor | None:
@@ -107,7 +107,7 @@ def _shared_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Te
                 "scaled_dot_product_attention: Number of heads in key and value must divide the number of heads in "
                 f"query, got {have} and {heads}"
             )
-        repeated.append(x.repeat_interleave(heads // have, -3))  # type: ignore[attr-defined]
+        repeated.append(x.repeat_interleave(heads // have, -3))
     return repeated[0], repeated[1]
 
 
@@ -152,17 +152,17 @@ def scaled_dot_product_attention(
     else:
         weights = attention_weights(scores, attn_mask, scale=factor, causal=is_causal)
     if dropout_p:
-        weights = weights * draw_noise(weights._array.shape, weights, dropout_p, 1 / (1 - dropout_p or inf))  # type: ignore[operator]
+        weights = weights * draw_noise(weights._array.shape, weights, dropout_p, 1 / (1 - dropout_p or inf))
     return matmul(weights, value)
 
 
 def _composed(scores: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
     """The same weights from ops that have kernels."""
-    scores = scores * scale  # type: ignore[operator]
+    scores = scores * scale
     if causal:
         shape = scores._array.shape[-2:]
         mask = PUBLIC["naiad"]["ones"](shape, dtype=bool_, device=scores._device).tril()
     if mask is not None:
-        scores = where_op(mask, scores, -inf) if mask._dtype is bool_ else scores + mask  # type: ignore[operator]
+        scores = where_op(mask, scores, -inf) if mask._dtype is bool_ else scores + mask
     weights = PUBLIC["nn.functional"]["softmax"](scores, -1)
     return where_op(weights == weights, weights, 0.0) if mask is not None else weights

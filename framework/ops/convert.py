@@ -49,7 +49,7 @@ def _ordered(x: Tensor, order: Any) -> Tensor:
     """The elements in the order of a memory format; `preserve_format` leaves them as they are."""
     from naiad.core.layout import preserve_format
 
-    return x if order is preserve_format else x.contiguous(memory_format=order)  # type: ignore[attr-defined]
+    return x if order is preserve_format else x.contiguous(memory_format=order)
 
 
 def apply_zeros(g: Tensor) -> Tensor:

@@ -146,13 +146,13 @@ def tensor(
     array = array_from(data, dtype)
     made = wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)
     target = home(device) if device is not None or not isinstance(data, Tensor) else data._device
-    return finish(made.to(target), requires_grad)  # type: ignore[attr-defined]
+    return finish(made.to(target), requires_grad)
 
 
 def array_from(data: Any, of: dtype | None) -> np.ndarray:
     """A fresh C-ordered ndarray with the values of `data`, in `of` or the dtype that PyTorch would infer."""
     if isinstance(data, Tensor):
-        data = data.detach().cpu()._array  # type: ignore[attr-defined]
+        data = data.detach().cpu()._array
     if isinstance(data, (np.ndarray, np.generic)):
         chosen = of or dtype_of(data.dtype)
         return np.array(data, chosen.np, order="C")
@@ -187,7 +187,7 @@ def _all_ints(data: Any) -> bool:
 def _unpack(data: Any) -> Any:
     """Sequences with tensors and arrays in them as sequences of numbers."""
     if isinstance(data, Tensor):
-        return data.detach().cpu()._array  # type: ignore[attr-defined]
+        return data.detach().cpu()._array
     if isinstance(data, (list, tuple, range)):
         return [_unpack(d) for d in data]
     if hasattr(data, "__array__") and not isinstance(data, (np.ndarray, np.generic)):
@@ -229,7 +229,7 @@ def legacy_tensor(cls: type, *args: Any, device: Any = None, dtype: dtype | None
 
 def as_subclass(tensor: Tensor, cls: type) -> Any:
     """The same tensor as an instance of a subclass of Tensor."""
-    out = object.__new__(cls)
+    out: Any = object.__new__(cls)
     for slot in ("_array", "_dtype", "_device", "_needs_grad", "_version", "_grad", "_node", "_base", "_hooks"):
         setattr(out, slot, getattr(tensor, slot))
     return out

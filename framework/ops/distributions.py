@@ -30,7 +30,7 @@ def _fill(self: Tensor, values: Any) -> Tensor:
     """Write drawn values: an ndarray, or a tensor."""
     if isinstance(values, np.ndarray):
         values = delivered(values, self._array.shape, self._dtype, self._device)
-    return self.copy_(values)  # type: ignore[attr-defined]
+    return self.copy_(values)
 
 
 def _wide(self: Tensor) -> bool:
@@ -67,7 +67,7 @@ def normal(
         _check_std(std)
     shape = broadcast_shapes([t._array.shape for t in (mean, std) if isinstance(t, Tensor)])
     with no_grad():
-        made = draw_normal(shape, like._dtype, like._device, 0.0, 1.0, generator) * std + mean  # type: ignore[operator]
+        made = draw_normal(shape, like._dtype, like._device, 0.0, 1.0, generator) * std + mean
     return made if out is None else deliver(made, out)
 
 
@@ -115,7 +115,7 @@ def _from(name: str, named: dict, value: Any) -> Any:
     return value
 
 
-def _inverted(name: str, doc: str, check: Callable, inverse: Callable, **defaults: float) -> None:
+def _inverted(name: str, doc: str, check: Callable, inverse: Callable, **defaults: float | None) -> None:
     """An in-place draw of `inverse(u, parameters)`, u uniform in [0, 1)."""
 
     def call(self: Tensor, *parameters: float, generator: Generator | None = None, **named: float) -> Tensor:
@@ -221,7 +221,7 @@ def _first(p: Any, bad: Any) -> Any:
 
 
 def _host(x: Tensor) -> np.ndarray:
-    return x.detach().cpu()._array  # type: ignore[attr-defined]
+    return x.detach().cpu()._array
 
 
 @public("naiad", "Tensor")

@@ -34,7 +34,7 @@ def _parse(equation: str, tensors: Sequence[Tensor]) -> tuple[list[list[Label]],
         return labels, [*wide, *sorted(n for n in set(letters) if letters.count(n) == 1)]
     result: list[Label] = []
     for part in _split(sides[1], "the output"):
-        result += wide if part == "..." else [part]  # type: ignore[list-item]
+        result += wide if part == "..." else [part]
     if len(set(result)) != len(result):
         raise RuntimeError(f"einsum(): a subscript appears more than once in the output of {equation!r}")
     known = {n for operand in labels for n in operand}
@@ -77,7 +77,7 @@ def _distinct(tensor: Tensor, labels: list[Label]) -> tuple[Tensor, list[Label]]
                 f"einsum(): subscript {twice} is repeated for an operand but the sizes don't match, "
                 f"{tensor._array.shape[j]} != {tensor._array.shape[i]}"
             )
-        tensor = tensor.diagonal(0, i, j)  # type: ignore[attr-defined]
+        tensor = tensor.diagonal(0, i, j)
         labels = [n for k, n in enumerate(labels) if k not in (i, j)] + [twice]
     return tensor, labels
 
@@ -185,8 +185,9 @@ def einsum(*args: Any) -> Tensor:
     if not args:
         raise ValueError("einsum(): must specify the equation string and at least one operand")
     if isinstance(args[0], Tensor):
-        args = (lambda equation, tensors: (equation, *tensors))(*_from_lists(args))
-    equation, tensors = args[0], list(args[1:])
+        equation, tensors = _from_lists(args)
+    else:
+        equation, tensors = args[0], list(args[1:])
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = list(tensors[0])
     if not tensors:

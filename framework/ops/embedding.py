@@ -214,5 +214,5 @@ def one_hot_op(input: np.ndarray, *, classes: int) -> np.ndarray:
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 of shape (..., num_classes): 1 at the class that tensor (int64) names. -1: the largest class plus 1."""
     if num_classes == -1 and tensor._dtype is int64 and tensor.numel():
-        num_classes = int(tensor.max()) + 1  # type: ignore[attr-defined]
+        num_classes = int(tensor.max()) + 1
     return one_hot_op(tensor, classes=num_classes)

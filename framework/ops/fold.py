@@ -151,7 +151,7 @@ def fold(
 
 # ---------------------------------------------------------------- shuffles
 def _clone(x: Tensor, dims: Shape, shape: Shape) -> Tensor:
-    return reshape(permute_op(x, dims=dims).contiguous(), shape)  # type: ignore[attr-defined]
+    return reshape(permute_op(x, dims=dims).contiguous(), shape)
 
 
 @public(F, "naiad", samples=lambda s: [s.call(s(2, 8, 3, 2), 2), s.call(s(9, 2, 2), 3)])

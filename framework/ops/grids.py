@@ -63,6 +63,6 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     ways = list((_with_replacement if with_replacement else _combinations)(range(input.numel()), r))
     if not r or not ways:
-        return input.new_empty((0, r) if r else (0,))  # type: ignore[attr-defined]
+        return input.new_empty((0, r) if r else (0,))
     index = placed(np.array(ways, np.int64).reshape(-1), input._device)
-    return input.index_select(0, index).reshape((len(ways), r))  # type: ignore[attr-defined]
+    return input.index_select(0, index).reshape((len(ways), r))

@@ -68,7 +68,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     """
     if isinstance(ext_tensor, Tensor):
         shared = ext_tensor.detach()
-        shared = shared.clone() if copy else shared  # type: ignore[attr-defined]
+        shared = shared.clone() if copy else shared
     elif isinstance(ext_tensor, np.ndarray):
         shared = from_numpy(ext_tensor.copy() if copy else ext_tensor)
     else:
@@ -105,5 +105,5 @@ def _writeable(array: np.ndarray) -> np.ndarray:
         return array
     extent = array.itemsize + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
     memory = (ctypes.c_char * extent).from_address(array.__array_interface__["data"][0])
-    memory.owner = array  # type: ignore[attr-defined]  # keeps the memory alive
+    memory.owner = array  # keeps the memory alive
     return np.ndarray(array.shape, array.dtype, memory, 0, array.strides)

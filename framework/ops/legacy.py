@@ -46,7 +46,7 @@ for _name, _of in _METHODS.items():
 @public("Tensor", samples=lambda s: [s.call(s.fixed([1.6, -2.3]), s.ints(2)), s.call(s.ints(2), s(2, 3))])
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype, and on the device, of another."""
-    return self.to(other._device, other._dtype)  # type: ignore[attr-defined]
+    return self.to(other._device, other._dtype)
 
 
 # ---------------------------------------------------------------- constructors

@@ -105,7 +105,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     mode: "constant" (with `value`), "reflect", "replicate" or "circular", of which the latter three take the last
     one, two or three dimensions of an input with one or two more.
     """
-    widths = [int(w) for w in (pad.tolist() if isinstance(pad, Tensor) else pad)]  # type: ignore[attr-defined]
+    widths = [int(w) for w in (pad.tolist() if isinstance(pad, Tensor) else pad)]
     if len(widths) % 2:
         raise RuntimeError(f"pad: Padding length must be divisible by 2, got {widths}")
     if len(widths) // 2 > input.ndim:

@@ -45,7 +45,7 @@ def _averaging(n: int, out: int, like: Tensor) -> Tensor:
         matrix[i, start:stop] = 1 / (stop - start)
     from naiad.ops.creation import from_numpy
 
-    return from_numpy(matrix).to(like._device, like._dtype)  # type: ignore[attr-defined]
+    return from_numpy(matrix).to(like._device, like._dtype)
 
 
 def _adaptive_avg(rank: int, name: str, input: Tensor, output_size: Any) -> Tensor:
@@ -58,9 +58,9 @@ def _adaptive_avg(rank: int, name: str, input: Tensor, output_size: Any) -> Tens
             input, kernel=kernel, stride=kernel, padding=zeros, ceil=False, include_pad=True, override=None
         )
     for d, (n, t) in enumerate(zip(have, target, strict=True), input.ndim - rank):
-        moved = input.transpose(d, -1)  # type: ignore[attr-defined]
+        moved = input.transpose(d, -1)
         input = linear_op(moved, _averaging(n, t, input), None).transpose(d, -1)
-    return input.contiguous()  # type: ignore[attr-defined]
+    return input.contiguous()
 
 
 # ---------------------------------------------------------------- maximum

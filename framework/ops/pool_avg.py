@@ -172,7 +172,7 @@ for _rank in (1, 2, 3):
 def _lp_pool(rank: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     kernel = sizes(f"lp_pool{rank}d", "kernel_size", kernel_size, rank)
     functions = PUBLIC["nn.functional"]
-    mean = functions[f"avg_pool{rank}d"](input.pow(norm_type), kernel, stride, 0, ceil_mode)  # type: ignore[attr-defined]
+    mean = functions[f"avg_pool{rank}d"](input.pow(norm_type), kernel, stride, 0, ceil_mode)
     positive = mean.sign() * functions["relu"](mean.abs())
     return (positive * prod(kernel)).pow(1 / norm_type)
 

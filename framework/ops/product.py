@@ -121,7 +121,7 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Sum products over dimensions: the last `dims` of a with the first of b, or lists of dimensions of each."""
     if isinstance(dims, Tensor):
-        dims = dims.tolist()  # type: ignore[attr-defined]
+        dims = dims.tolist()
     if isinstance(dims, int):
         if dims < 0 or dims > min(a.ndim, b.ndim):
             raise RuntimeError(f"tensordot expects dims >= 0 and at most the operands' ranks, but got dims={dims}")
@@ -234,5 +234,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     mixed = reshape(matmul(rows, reshape(permute_op(weight, dims=(1, 0, 2)), (a[-1], w[0] * w[2]))), (-1, w[0], w[2]))
     result = sum_dims(mul(mixed, reshape(input2, (-1, 1, b[-1]))), dim=(2,), keepdim=False)
     if bias is not None:
-        result = result + bias  # type: ignore[operator]
+        result = result + bias
     return reshape(result, (*a[:-1], w[0]))

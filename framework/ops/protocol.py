@@ -15,7 +15,7 @@ _METHODS = PUBLIC["Tensor"]
 
 
 def _one(self: Tensor, what: str) -> Any:
-    value = self.item()  # type: ignore[attr-defined]
+    value = self.item()
     if isinstance(value, complex) and what != "complex":
         if value.imag:
             raise RuntimeError(f"value cannot be converted to type {what} without overflow: {value}")
@@ -46,7 +46,7 @@ def __index__(self: Tensor) -> int:
             "only integer tensors of a single element can be converted to an index, not "
             f"{self.dtype} of shape {list(self.shape)}"
         )
-    return int(self.item())  # type: ignore[attr-defined]
+    return int(self.item())
 
 
 def __iter__(self: Tensor) -> Iterator[Tensor]:
@@ -65,7 +65,7 @@ def __contains__(self: Tensor, element: Any) -> bool:
     """Whether any element equals `element`, a number or a tensor."""
     if not isinstance(element, (Tensor, int, float, complex)):
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
-    return bool((self == element).any())  # type: ignore[attr-defined]
+    return bool((self == element).any())
 
 
 def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -52,7 +52,7 @@ def _repeat_back(g: Tensor, input_shape: Shape, times: Shape) -> Tensor:
     _, _, wide = _repeat_shapes(input_shape, times)
     if not wide:
         return g
-    summed = reshape(g, wide).sum(tuple(range(0, len(wide), 2)))  # type: ignore[attr-defined]
+    summed = reshape(g, wide).sum(tuple(range(0, len(wide), 2)))
     return reshape(summed, input_shape)
 
 

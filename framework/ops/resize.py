@@ -122,7 +122,7 @@ def _nearest(input: Tensor, size: Shape, scales: tuple, exact: bool) -> Tensor:
     out = input
     for axis, (target, scale) in enumerate(zip(size, scales, strict=True), 2):
         index = _source_index(input._array.shape[axis], target, scale, exact)
-        out = out.index_select(axis, from_numpy(index).to(input._device))  # type: ignore[attr-defined]
+        out = out.index_select(axis, from_numpy(index).to(input._device))
     return out
 
 

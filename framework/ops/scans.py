@@ -136,7 +136,7 @@ def _signed(terms: np.ndarray, logs: np.ndarray, dim: int) -> tuple[np.ndarray, 
 
 
 def _times(a: Tensor, b: Tensor) -> Tensor:
-    return a * b  # type: ignore[operator]
+    return a * b
 
 
 # Each of the next two is linear in its first operand, and is the other one's transpose.

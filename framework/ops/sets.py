@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from naiad.ops.forms import into
 
 
 def _host(x: Tensor) -> np.ndarray:
-    array = x.detach().cpu()._array  # type: ignore[attr-defined]
+    array = x.detach().cpu()._array
     return array.astype(x._dtype.compute.np, copy=False)
 
 
@@ -65,7 +65,7 @@ def unique(
 def _several(
     input: Tensor, values: np.ndarray, inverse: Any, counts: Any, want_inverse: bool, want_counts: bool
 ) -> Any:
-    found = (_back(values, input),)
+    found: tuple[Tensor, ...] = (_back(values, input),)
     if want_inverse:
         found += (_index(inverse, input),)
     if want_counts:
@@ -177,7 +177,9 @@ def _search_rule(sequence: Tensor, values: Tensor, *, side: str, out_int32: bool
 
 
 @primitive(rule=_search_rule, name="searchsorted")
-def search_op(sequence: np.ndarray, values: np.ndarray, *, side: str, out_int32: bool) -> np.ndarray:
+def search_op(
+    sequence: np.ndarray, values: np.ndarray, *, side: Literal["left", "right"], out_int32: bool
+) -> np.ndarray:
     """Where each value would go in the sorted last dimension."""
     of = np.int32 if out_int32 else np.int64
     if sequence.ndim == 1:
@@ -215,7 +217,7 @@ def searchsorted(
     side = _right(right, side)
     values = input if isinstance(input, Tensor) else as_tensor_operand(input, sorted_sequence)
     if sorter is not None:
-        sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)  # type: ignore[attr-defined]
+        sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)
     if values._dtype is not sorted_sequence._dtype:
         if isinstance(input, NUMBERS):
             values = cast(values, dtype=sorted_sequence._dtype)
@@ -263,4 +265,4 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     like = elements if isinstance(elements, Tensor) else test_elements
     a, b = (x if isinstance(x, Tensor) else as_tensor_operand(x, like) for x in (elements, test_elements))
     found = isin_op(a, b)
-    return ~found if invert else found  # type: ignore[operator]
+    return ~found if invert else found

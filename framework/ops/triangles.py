@@ -106,7 +106,7 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(3)), s.call(s(2, 2), 1), s.call(s())])
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The elements, flattened, as the diagonal of a square matrix."""
-    return PUBLIC["naiad"]["diag_embed"](input.reshape(-1), offset)  # type: ignore[attr-defined]
+    return PUBLIC["naiad"]["diag_embed"](input.reshape(-1), offset)
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(3, 3)), s.call(s(2, 4)), s.call(s.ints(3, 3))])
@@ -126,4 +126,4 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if n < 0:
         raise RuntimeError(f"N must be non-negative, got {n}")
     powers = np.arange(n) if increasing else np.arange(n)[::-1].copy()
-    return x.unsqueeze(-1) ** placed(powers.astype(np.int64), x._device)  # type: ignore[attr-defined]
+    return x.unsqueeze(-1) ** placed(powers.astype(np.int64), x._device)

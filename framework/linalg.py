@@ -1,0 +1,7 @@
+"""Linear algebra under PyTorch's names: what the op table publishes as `linalg`."""
+
+from naiad.core.op import PUBLIC
+
+globals().update(PUBLIC["linalg"])
+
+__all__ = sorted(PUBLIC["linalg"])
