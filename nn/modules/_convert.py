@@ -82,10 +82,6 @@ class Conversion(Tables):
         """Cast floating-point tensors to bfloat16."""
         return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
 
-    def share_memory(self: Self) -> Self:
-        """Move every tensor to memory shared between processes."""
-        return self._apply(lambda t: t.share_memory_())
-
 
 def _converted(parameter: Parameter, fn: Callable[[Tensor], Tensor]) -> Parameter:
     """``parameter`` with its data (and gradient) replaced by ``fn`` of it."""

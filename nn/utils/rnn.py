@@ -60,11 +60,6 @@ class PackedSequence(_Fields):
         order, back = (None if i is None else i.to(data.device) for i in (self.sorted_indices, self.unsorted_indices))
         return type(self)(data, self.batch_sizes, order, back)
 
-    def pin_memory(self) -> PackedSequence:
-        """The sequence in page-locked memory."""
-        order, back = (None if i is None else i.pin_memory() for i in (self.sorted_indices, self.unsorted_indices))
-        return type(self)(self.data.pin_memory(), self.batch_sizes, order, back)
-
     def cpu(self) -> PackedSequence:
         """The sequence on the CPU."""
         return self.to("cpu")
@@ -97,10 +92,6 @@ class PackedSequence(_Fields):
     def is_cuda(self) -> bool:
         """Whether the data are on a GPU."""
         return self.data.is_cuda
-
-    def is_pinned(self) -> bool:
-        """Whether the data are in page-locked memory."""
-        return self.data.is_pinned()
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
