@@ -20,10 +20,10 @@ def _parse(equation: str, tensors: Sequence[Tensor]) -> tuple[list[list[Label]],
     """The labels of every operand and of the result."""
     sides = equation.replace(" ", "").split("->")
     if len(sides) > 2:
-        raise ValueError(f"einsum(): more than one '->' in {equation!r}")
+        raise RuntimeError(f"einsum(): more than one '->' in {equation!r}")
     terms = sides[0].split(",")
     if len(terms) != len(tensors):
-        raise ValueError(
+        raise RuntimeError(
             f"einsum(): {'more' if len(tensors) > len(terms) else 'fewer'} operands were provided than specified in "
             f"the equation {equation!r}: {len(tensors)} for {len(terms)} terms"
         )
@@ -48,7 +48,7 @@ def _split(term: str, where: str) -> list[str]:
     before, dots, after = term.partition("...")
     letters = before + after
     if not all(c.isalpha() and c.isascii() for c in letters):
-        raise ValueError(f"einsum(): subscripts must be in [a-zA-Z], with at most one '...', but {where} is {term!r}")
+        raise RuntimeError(f"einsum(): subscripts must be in [a-zA-Z], with at most one '...', but {where} is {term!r}")
     return [*before, *(["..."] if dots else []), *after]
 
 
@@ -182,7 +182,7 @@ def einsum(*args: Any) -> Tensor:
     Without "->" the result has the labels that occur once, in order. "..." stands for dimensions that broadcast, a
     repeated label in one operand for its diagonal. Operands are combined from left to right.
     """
-    if not args:
+    if len(args) < 2:
         raise ValueError("einsum(): must specify the equation string and at least one operand")
     if isinstance(args[0], Tensor):
         equation, tensors = _from_lists(args)
@@ -191,7 +191,7 @@ def einsum(*args: Any) -> Tensor:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = list(tensors[0])
     if not tensors:
-        raise ValueError("einsum(): must provide at least one operand")
+        raise RuntimeError("einsum(): must provide at least one operand")
     labels, result = _parse(equation, tensors)
     _check_sizes(labels, tensors)
     operands = [_distinct(t, of) for t, of in zip(tensors, labels, strict=True)]
