@@ -26,7 +26,7 @@ class Subtraction(Elementwise):
     def common_dtype(self, xs: Sequence) -> dtype:
         if any(isinstance(x, bool) or (isinstance(x, Tensor) and x._dtype.kind == 0) for x in xs):
             raise RuntimeError(
-                "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+                "sub: Subtraction, the `-` operator, with a bool tensor is not supported. To invert a "
                 "mask, use the `~` or `logical_not()` operator instead."
             )
         return super().common_dtype(xs)
@@ -66,6 +66,19 @@ def true_div(m: Any, input: Any, other: Any) -> Any:
     return m.div(input, other)
 
 
+# A number on the left has an entry of its own, so that `1 - x` goes the quick way with the tensor as first operand.
+@elementwise(namespaces=(), kinds=NUMERIC, name="rsub")
+def reflected_sub(m: Any, input: Any, other: Any) -> Any:
+    """other - input."""
+    return other - input
+
+
+@elementwise(namespaces=(), promote="float", name="rdiv")
+def reflected_div(m: Any, input: Any, other: Any) -> Any:
+    """other / input, in floating point."""
+    return m.div(other, input)
+
+
 @elementwise(kinds=NUMERIC, aliases=("negative",))
 def neg(m: Any, input: Any) -> Any:
     """-input."""
@@ -98,16 +111,16 @@ def _install() -> None:
     from naiad.core.inplace import inplace_call
 
     methods = PUBLIC["Tensor"]
-    for function, sign in ((add, "add"), (sub, "sub")):
+    for function, reflected, sign in ((add, add, "add"), (sub, reflected_sub, "sub")):
         op = function.op
         inplace = inplace_call(op)
         publish(sign, _scaled(op), ("naiad", "Tensor"), ("subtract",) if sign == "sub" else (), op=op)
         publish(sign + "_", _scaled(op, inplace), ("Tensor",), ("subtract_",) if sign == "sub" else (), inplace_of=op)
-        methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(op, reflected=True)
+        methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(reflected.op)
         methods[f"__i{sign}__"] = inplace
-    for function, sign in ((mul, "mul"), (true_div, "truediv")):
+    for function, reflected, sign in ((mul, mul, "mul"), (true_div, reflected_div, "truediv")):
         op = function.op
-        methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(op, reflected=True)
+        methods[f"__{sign}__"], methods[f"__r{sign}__"] = operator(op), operator(reflected.op)
         methods[f"__i{sign}__"] = inplace_call(op) if sign == "truediv" else methods["mul_"]
     methods["__neg__"] = neg
 

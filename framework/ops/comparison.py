@@ -10,37 +10,37 @@ from naiad.core.op import PUBLIC
 from naiad.ops.arithmetic import operator
 
 
-@elementwise(result=bool_)
+@elementwise(result=bool_, inplace=True)
 def eq(m: Any, input: Any, other: Any) -> Any:
     """input == other."""
     return input == other
 
 
-@elementwise(result=bool_, aliases=("not_equal",))
+@elementwise(result=bool_, inplace=True, aliases=("not_equal",))
 def ne(m: Any, input: Any, other: Any) -> Any:
     """input != other."""
     return input != other
 
 
-@elementwise(result=bool_, aliases=("less",), kinds=(0, 1, 2))
+@elementwise(result=bool_, inplace=True, aliases=("less",), kinds=(0, 1, 2))
 def lt(m: Any, input: Any, other: Any) -> Any:
     """input < other."""
     return input < other
 
 
-@elementwise(result=bool_, aliases=("less_equal",), kinds=(0, 1, 2))
+@elementwise(result=bool_, inplace=True, aliases=("less_equal",), kinds=(0, 1, 2))
 def le(m: Any, input: Any, other: Any) -> Any:
     """input <= other."""
     return input <= other
 
 
-@elementwise(result=bool_, aliases=("greater",), kinds=(0, 1, 2))
+@elementwise(result=bool_, inplace=True, aliases=("greater",), kinds=(0, 1, 2))
 def gt(m: Any, input: Any, other: Any) -> Any:
     """input > other."""
     return input > other
 
 
-@elementwise(result=bool_, aliases=("greater_equal",), kinds=(0, 1, 2))
+@elementwise(result=bool_, inplace=True, aliases=("greater_equal",), kinds=(0, 1, 2))
 def ge(m: Any, input: Any, other: Any) -> Any:
     """input >= other."""
     return input >= other
