@@ -130,29 +130,41 @@ def _normalize_grad(
     mean = tl.load(mean_ptr + row).to(ACC)
     one = tl.full([ROWS], 1, ACC)
     inverse = maths.divide(one, maths.sqrt(tl.load(var_ptr + row).to(ACC) + eps))
-    through_mean = tl.zeros([ROWS], ACC)
-    through_var = tl.zeros([ROWS], ACC)
-    for start in range(0, n, BLOCK):
-        column = _columns(start, column_1, x_col_0, x_col_1, BLOCK, FLAT, WIDE)
-        w_column = _columns(start, column_1, w_col_0, w_col_1, BLOCK, FLAT_W, WIDE)
-        mask = there[:, None] & (start + tl.arange(0, BLOCK) < n)[None, :]
-        unit, scaled = _unit_and_scaled(
-            g_ptr, x_ptr, w_ptr, x_row[:, None] + column[None, :], w_row, w_column, mask, mean, inverse,
-            WEIGHT, VARIES, ACC,
-        )  # fmt: skip
-        through_mean += tl.sum(tl.where(mask, scaled, tl.zeros([1, 1], ACC)), 1)
-        through_var += tl.sum(scaled * unit, 1)
-    through_mean = maths.divide(through_mean, one * n)
-    through_var = maths.divide(through_var, one * n)
-    for start in range(0, n, BLOCK):
-        column = _columns(start, column_1, x_col_0, x_col_1, BLOCK, FLAT, WIDE)
-        w_column = _columns(start, column_1, w_col_0, w_col_1, BLOCK, FLAT_W, WIDE)
-        mask = there[:, None] & (start + tl.arange(0, BLOCK) < n)[None, :]
-        offset = x_row[:, None] + column[None, :]
-        if LOOP:
+    if LOOP:
+        through_mean = tl.zeros([ROWS], ACC)
+        through_var = tl.zeros([ROWS], ACC)
+        for start in range(0, n, BLOCK):
+            column = _columns(start, column_1, x_col_0, x_col_1, BLOCK, FLAT, WIDE)
+            w_column = _columns(start, column_1, w_col_0, w_col_1, BLOCK, FLAT_W, WIDE)
+            mask = there[:, None] & (start + tl.arange(0, BLOCK) < n)[None, :]
+            offset = x_row[:, None] + column[None, :]
             unit, scaled = _unit_and_scaled(
                 g_ptr, x_ptr, w_ptr, offset, w_row, w_column, mask, mean, inverse, WEIGHT, VARIES, ACC
             )
+            through_mean += tl.sum(scaled, 1)
+            through_var += tl.sum(scaled * unit, 1)
+        through_mean = maths.divide(through_mean, one * n)
+        through_var = maths.divide(through_var, one * n)
+        for start in range(0, n, BLOCK):
+            column = _columns(start, column_1, x_col_0, x_col_1, BLOCK, FLAT, WIDE)
+            w_column = _columns(start, column_1, w_col_0, w_col_1, BLOCK, FLAT_W, WIDE)
+            mask = there[:, None] & (start + tl.arange(0, BLOCK) < n)[None, :]
+            offset = x_row[:, None] + column[None, :]
+            unit, scaled = _unit_and_scaled(
+                g_ptr, x_ptr, w_ptr, offset, w_row, w_column, mask, mean, inverse, WEIGHT, VARIES, ACC
+            )
+            dx = (scaled - through_mean[:, None] - unit * through_var[:, None]) * inverse[:, None]
+            tl.store(out_ptr + offset, dx.to(out_ptr.dtype.element_ty), mask=mask)
+    else:
+        column = _columns(0, column_1, x_col_0, x_col_1, BLOCK, FLAT, WIDE)
+        w_column = _columns(0, column_1, w_col_0, w_col_1, BLOCK, FLAT_W, WIDE)
+        mask = there[:, None] & (tl.arange(0, BLOCK) < n)[None, :]
+        offset = x_row[:, None] + column[None, :]
+        unit, scaled = _unit_and_scaled(
+            g_ptr, x_ptr, w_ptr, offset, w_row, w_column, mask, mean, inverse, WEIGHT, VARIES, ACC
+        )
+        through_mean = maths.divide(tl.sum(scaled, 1), one * n)
+        through_var = maths.divide(tl.sum(scaled * unit, 1), one * n)
         dx = (scaled - through_mean[:, None] - unit * through_var[:, None]) * inverse[:, None]
         tl.store(out_ptr + offset, dx.to(out_ptr.dtype.element_ty), mask=mask)
 

@@ -155,6 +155,7 @@ def _per_sample(grad: ndarray, classes: Classes, reduction: str) -> Any:
 # ---------------------------------------------------------------- negative log likelihood
 @primitive(
     rule=_rule,
+    kernel="cross_entropy.nll",
     grad=(
         lambda g, target, weight, input_shape, ignore, reduction, smoothing: nll_grad(
             g, target, weight, shape=input_shape, ignore=ignore, reduction=reduction, smoothing=smoothing
@@ -173,6 +174,7 @@ def nll_op(
 
 @primitive(
     rule=lambda grad, target, weight=None, *, shape, **attrs: (shape, grad._dtype),
+    kernel="cross_entropy.nll_grad",
     grad=(
         lambda g, target, weight, ignore, reduction, smoothing: nll_op(
             g, target, weight, ignore=ignore, reduction=reduction, smoothing=smoothing
@@ -224,7 +226,9 @@ def _cross_entropy_gradient(
     return log_softmax_backward(through, log_softmax_op(input, dim=dim), dim=dim)
 
 
-@primitive(rule=_fused_rule, outputs=2, grad=(_cross_entropy_gradient, None, None))
+@primitive(
+    rule=_fused_rule, kernel="cross_entropy.cross_entropy", outputs=2, grad=(_cross_entropy_gradient, None, None)
+)
 def cross_entropy_op(
     input: ndarray, target: ndarray, weight: ndarray | None = None, *, ignore: int, reduction: str, smoothing: float
 ) -> tuple:
@@ -251,7 +255,10 @@ def cross_entropy_op(
     return _reduce(losses, classes, reduction), x
 
 
-@primitive(rule=lambda grad, prob, *rest, **attrs: (prob._array.shape, prob._dtype))
+@primitive(
+    rule=lambda grad, prob, *rest, **attrs: (prob._array.shape, prob._dtype),
+    kernel="cross_entropy.cross_entropy_grad",
+)
 def cross_entropy_grad(
     grad: ndarray,
     prob: ndarray,
