@@ -19,7 +19,7 @@ from naiad.core.op import PUBLIC, publish
 from naiad.core.state import current
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import copy_, fill_, fitting
-from naiad.ops.indexing import as_value, put_into, put_op, raise_outside, take, take_op, vector_of
+from naiad.ops.indexing import as_value, put, put_into, raise_outside, take, take_op, vector_of
 from naiad.ops.movement import reshape
 from naiad.ops.windows import slice_op
 
@@ -191,7 +191,7 @@ def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
 def flat_numbers(mask: Tensor) -> Tensor:
     """The numbers of the true elements among all."""
     if mask._device.kind != CPU:
-        from naiad.ops.scatter import nonzero
+        from naiad.ops.masking import nonzero
 
         return nonzero(reshape(mask, (-1,))).reshape(-1)
     return wrap(np.flatnonzero(mask._array), int64, CPU_DEVICE)
@@ -224,7 +224,7 @@ def merge(view: Tensor, picks: list[tuple[int, Tensor]]) -> Pick:
 def _columns(mask: Tensor) -> list[Tensor]:
     if mask._device.kind == CPU:
         return [wrap(column, int64, CPU_DEVICE) for column in np.nonzero(mask._array)]
-    from naiad.ops.scatter import nonzero
+    from naiad.ops.masking import nonzero
 
     return list(nonzero(mask, as_tuple=True))
 
@@ -397,7 +397,7 @@ def _put_parts(name: str, x: Tensor, indices: Any, values: Tensor) -> tuple[Tens
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of `input` with `values` written (or added) at the places named by a tuple of tensors."""
     numbers, values, dims = _put_parts("index_put", input, indices, values)
-    return put_op(input, numbers, values, dims=dims, accumulate=accumulate)
+    return put(input, numbers, values, dims=dims, accumulate=accumulate)
 
 
 def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 from naiad.core.dtype import int64
 from naiad.core.op import public
 from naiad.core.tensor import Tensor, normalize_dim
-from naiad.ops.indexing import as_value, checked_source, put_into, put_op, raise_outside, take
+from naiad.ops.indexing import as_value, checked_source, put_into, raise_outside, take
+from naiad.ops.indexing import put as put_slices
 from naiad.ops.movement import reshape
 
 
@@ -24,7 +25,7 @@ def _checked_copy(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor)
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """`input` with the slices of `source` in the places `index` along `dim`."""
     dim = _checked_copy("index_copy", input, dim, index, source)
-    return put_op(input, reshape(index, (-1,)), source, dims=(dim,), accumulate=False)
+    return put_slices(input, reshape(index, (-1,)), source, dims=(dim,), accumulate=False)
 
 
 @public("Tensor")
@@ -39,7 +40,7 @@ def index_copy_(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 )
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """`input` with `value` (a number or a 0-d tensor) in the places `index` along `dim`."""
-    return put_op(
+    return put_slices(
         input,
         reshape(index, (-1,)),
         as_value("index_fill_", input, value),
@@ -77,7 +78,7 @@ def take_flat(input: Tensor, index: Tensor) -> Tensor:
 def put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with the elements of `source` written (or added) at the numbers `index` among all elements."""
     _check_put(self, index, source)
-    flat = put_op(_all_dims(self), _all_dims(index), _all_dims(source), dims=(0,), accumulate=accumulate)
+    flat = put_slices(_all_dims(self), _all_dims(index), _all_dims(source), dims=(0,), accumulate=accumulate)
     return reshape(flat, self._array.shape)
 
 

@@ -19,7 +19,7 @@ from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor, normalize_dim, wrap
 from naiad.ops.convert import cast, fitting
 from naiad.ops.creation import full_op
-from naiad.ops.movement import permute_op, reshape
+from naiad.ops.movement import inverse, permute_op, reshape
 
 Shape = tuple[int, ...]
 _ROW = 96  # elements from which on a row is added faster by itself than element by element
@@ -182,14 +182,14 @@ def _put(input: np.ndarray, index: np.ndarray, values: np.ndarray, *, dims: Shap
 def _put_back(g: Tensor, index: Tensor, dims: Shape, accumulate: bool) -> Tensor:
     if accumulate:
         return g
-    return put_op(g, index, zeros_like_gradient(g, ()), dims=dims, accumulate=False)
+    return put(g, index, zeros_like_gradient(g, ()), dims=dims, accumulate=False)
 
 
 @primitive(
     rule=_put_rule,
     widen=False,
     into=_put,
-    kernel="indexing.index_put",
+    kernel="index_put.index_put",
     grad=(_put_back, None, lambda g, index, dims: take(g, index, dims)),
 )
 def put_op(input: np.ndarray, index: np.ndarray, values: np.ndarray, *, dims: Shape, accumulate: bool) -> np.ndarray:
@@ -199,7 +199,37 @@ def put_op(input: np.ndarray, index: np.ndarray, values: np.ndarray, *, dims: Sh
     return out
 
 
-put_into = inplace_call(put_op.op)
+_put_in_place = inplace_call(put_op.op)  # type: ignore[attr-defined]
+
+
+def put(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulate: bool) -> Tensor:
+    """A copy of `x` with `values` written (or added) at the numbers `index` in the merged dimensions `dims`."""
+    if x._device.kind != CUDA:
+        return put_op(x, index, values, dims=dims, accumulate=accumulate)
+    # The kernel knows one dimension and a vector of numbers that count from the front.
+    shape, wanted = x._array.shape, _result_shape(x._array.shape, index._array.shape, dims)
+    rest = tuple(d for d in range(len(shape)) if d not in dims)
+    adjacent = dims[-1] - dims[0] + 1 == len(dims)
+    order = tuple(range(len(shape))) if adjacent else dims + rest
+    turned, dim = permute_op(x, dims=order), dims[0] if adjacent else 0
+    before, after = turned._array.shape[:dim], turned._array.shape[dim + len(dims) :]
+    size = prod(shape[d] for d in dims)
+    wide = reshape(values.expand(wanted), (*before, index.numel(), *after))  # type: ignore[attr-defined]
+    flat = put_op(
+        reshape(turned, (*before, size, *after)),
+        counted_from_front(index, size),
+        wide,
+        dims=(dim,),
+        accumulate=accumulate,
+    )
+    return permute_op(reshape(flat, turned._array.shape), dims=inverse(order))
+
+
+def put_into(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulate: bool) -> Tensor:
+    """The same written into `x`."""
+    if x._device.kind != CUDA:
+        return _put_in_place(x, index, values, dims=dims, accumulate=accumulate)
+    return x.copy_(put(x, index, values, dims=dims, accumulate=accumulate))  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- index_select and index_add

@@ -132,7 +132,7 @@ def repeat_interleave(
 
 
 # ---------------------------------------------------------------- turning
-@primitive(rule=same_as(), kernel="copy.flip", widen=False, grad=(lambda g, dims: flip_op(g, dims=dims),))
+@primitive(rule=same_as(), widen=False, grad=(lambda g, dims: flip_op(g, dims=dims),))
 def flip_op(input: np.ndarray, *, dims: Shape) -> np.ndarray:
     """The order along some dimensions reversed."""
     return np.array(np.flip(input, dims), order="C")
@@ -145,7 +145,15 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     for d in wanted:
         if wanted.count(d) > 1:
             raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
-    return flip_op(input, dims=tuple(wanted) if input.ndim else ())
+    return _flipped(input, tuple(wanted) if input.ndim else ())
+
+
+def _flipped(x: Tensor, dims: Shape) -> Tensor:
+    if x._device.kind != CUDA or not dims:
+        return flip_op(x, dims=dims) if dims else clone_op(x)
+    for dim in dims:  # the slices by number, from the last to the first
+        x = take(x, vector_of(np.arange(x._array.shape[dim])[::-1].copy(), x), (dim,))
+    return x
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])
@@ -153,7 +161,7 @@ def fliplr(input: Tensor) -> Tensor:
     """The columns in reverse order."""
     if input.ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
-    return flip_op(input, dims=(1,))
+    return _flipped(input, (1,))
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])
@@ -161,7 +169,7 @@ def flipud(input: Tensor) -> Tensor:
     """The rows in reverse order."""
     if input.ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
-    return flip_op(input, dims=(0,))
+    return _flipped(input, (0,))
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3)), s.call(s(2, 3), 2), s.call(s(2, 3, 2), -1, (1, 2))])
@@ -177,10 +185,10 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     if k % 4 == 0:
         return clone_op(input)
     if k % 4 == 2:
-        return flip_op(input, dims=(a, b))
+        return _flipped(input, (a, b))
     order = list(range(input.ndim))
     order[a], order[b] = order[b], order[a]
-    return permute_op(flip_op(input, dims=(b,) if k % 4 == 1 else (a,)), dims=tuple(order))
+    return permute_op(_flipped(input, (b,) if k % 4 == 1 else (a,)), dims=tuple(order))
 
 
 @public(

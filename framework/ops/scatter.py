@@ -1,4 +1,4 @@
-"""Elements by masks and by numbers along one dimension: masked_*, nonzero, gather and the scatter family."""
+"""Elements by numbers along one dimension: gather, and scatter with what it shares with its reductions."""
 
 from __future__ import annotations
 
@@ -6,164 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CPU_DEVICE
+from naiad.core.device import CUDA
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import BOOL, INT
+from naiad.core.dtype import INT
 from naiad.core.inplace import inplace_call
 from naiad.core.op import public
 from naiad.core.primitive import primitive
-from naiad.core.strided import broadcast_shapes
+from naiad.core.strided import broadcast_shapes, contiguous_strides
 from naiad.core.tensor import Tensor, normalize_dim
-from naiad.ops.convert import fitting
 from naiad.ops.creation import full_op
-from naiad.ops.indexing import as_value, put_op, raise_outside, take, zeros_like_gradient
+from naiad.ops.indexing import (
+    index_add_op,
+    index_select_op,
+    put,
+    raise_outside,
+    take,
+    vector_of,
+    zeros_like_gradient,
+)
 from naiad.ops.movement import expand_op, reshape
 from naiad.ops.windows import embed, slice_op
 
 Shape = tuple[int, ...]
-
-
-# ---------------------------------------------------------------- masks
-def _masked_fill_rule(input: Tensor, mask: Tensor, *, value: Any) -> tuple:
-    return broadcast_shapes([input._array.shape, mask._array.shape]), input._dtype
-
-
-@primitive(
-    rule=_masked_fill_rule,
-    widen=False,
-    kernel="indexing.masked_fill",
-    into=lambda input, mask, *, value: np.copyto(input, input.dtype.type(value), where=mask),
-    grad=(lambda g, mask, value: masked_fill_op(g, mask, value=0), None),
-)
-def masked_fill_op(input: np.ndarray, mask: np.ndarray, *, value: Any) -> np.ndarray:
-    """`input`, with a number where `mask` is true."""
-    return np.where(mask, input.dtype.type(value), input)
-
-
-_masked_fill_into = inplace_call(masked_fill_op.op)
-
-
-def _check_mask(name: str, mask: Any) -> None:
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"{name}(): argument 'mask' must be Tensor, not {type(mask).__name__}")
-    if mask._dtype.kind != BOOL:
-        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask._dtype.name}")
-
-
-@public(
-    "naiad",
-    "Tensor",
-    samples=lambda s: [
-        s.call(s(2, 3), s.bools(2, 3), 1.5),
-        s.call(s(2, 3), s.bools(3), float("-inf")),
-        s.call(s(3), s.bools(2, 3), 0),
-        s.call(s(2, 3), s.bools(2, 1), s()),
-    ],
-)
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """`input` with `value` (a number or a 0-d tensor) where `mask` is true. Both are broadcast."""
-    _check_mask("masked_fill_", mask)
-    if not isinstance(value, Tensor) and input._device is CPU_DEVICE:
-        return masked_fill_op(input, mask, value=fitting(input, value))
-    from naiad.ops.arithmetic import where_op
-
-    given = as_value("masked_fill_", input, value) if isinstance(value, Tensor) else fitting(input, value)
-    return where_op(mask, given, input)
-
-
-@public("Tensor")
-def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """In-place version of `masked_fill`."""
-    _check_mask("masked_fill_", mask)
-    if not isinstance(value, Tensor) and self._device is CPU_DEVICE:
-        return _masked_fill_into(self, mask, value=fitting(self, value))
-    return self.copy_(_unbroadcast(self, masked_fill(self, mask, value)))
-
-
-def _unbroadcast(x: Tensor, result: Tensor) -> Tensor:
-    if result._array.shape != x._array.shape:
-        raise RuntimeError(f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(result.shape)}")
-    return result
-
-
-@public(
-    "naiad",
-    "Tensor",
-    samples=lambda s: [s.call(s(2, 3), s.bools(2, 3)), s.call(s(2, 3), s.bools(3)), s.call(s(), s.bools(2))],
-)
-def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The elements where `mask` is true, in one dimension. Both are broadcast."""
-    from naiad.ops.getitem import flat_numbers
-
-    _check_mask("masked_select", mask)
-    size = broadcast_shapes([input._array.shape, mask._array.shape])
-    flat = reshape(expand_op(input, size=size) if input._array.shape != size else input, (-1,))
-    numbers = flat_numbers(reshape(expand_op(mask, size=size) if mask._array.shape != size else mask, (-1,)))
-    result = take(flat, numbers, (0,))
-    return result if out is None else deliver(result, out)
-
-
-@public(
-    "naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s.bools(2, 3), s(7)), s.call(s(2, 3), s.bools(3), s(2, 4))]
-)
-def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """`input` with the elements of `source`, one after the other, where `mask` is true."""
-    from naiad.ops.getitem import flat_numbers
-
-    _check_mask("masked_scatter", mask)
-    if input._dtype is not source._dtype:
-        raise RuntimeError(
-            f"masked_scatter: expected self and source to have same dtypes but got {input._dtype.name} and "
-            f"{source._dtype.name}"
-        )
-    size = broadcast_shapes([input._array.shape, mask._array.shape])
-    numbers = flat_numbers(reshape(expand_op(mask, size=size), (-1,)))
-    if numbers.numel() > source.numel():
-        raise RuntimeError(
-            f"Number of elements of source < number of ones in mask: masked_scatter got {source.numel()} for "
-            f"{numbers.numel()}"
-        )
-    given = slice_op(reshape(source, (-1,)), index=(slice(0, numbers.numel()),))
-    flat = put_op(reshape(expand_op(input, size=size), (-1,)), numbers, given, dims=(0,), accumulate=False)
-    return reshape(flat, size)
-
-
-@public("Tensor")
-def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """In-place version of `masked_scatter`."""
-    return self.copy_(_unbroadcast(self, masked_scatter(self, mask, source)))
-
-
-# ---------------------------------------------------------------- nonzero
-def _nonzero_rule(input: Tensor) -> tuple:
-    raise NotImplementedError(
-        f"nonzero: the shape of the result depends on the values, which is not possible on {input._device} yet; use "
-        ".cpu() first"
-    )
-
-
-@primitive(rule=_nonzero_rule, widen=False)
-def nonzero_op(input: np.ndarray) -> np.ndarray:
-    """The places of the elements that are not 0, one per row."""
-    columns = np.nonzero(input) if input.ndim else ()
-    if not columns:
-        return np.zeros((int(bool(input)), 0), np.int64)
-    return columns[0].reshape(-1, 1) if len(columns) == 1 else np.stack(columns, 1)
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2)), s.call(s.bools(2, 2, 2), as_tuple=True)])
-def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
-    if not as_tuple:
-        return nonzero_op(input)
-    found = nonzero_op(input if input.ndim else reshape(input, (1,)))
-    return tuple(slice_op(found, index=(..., i)) for i in range(max(input.ndim, 1)))
-
-
-@public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2))])
-def argwhere(input: Tensor) -> Tensor:
-    """The places of the elements that are not 0, one per row."""
-    return nonzero_op(input)
 
 
 # ---------------------------------------------------------------- gather
@@ -207,10 +71,9 @@ def _gather_rule(input: Tensor, index: Tensor, *, dim: int) -> tuple:
 
 @primitive(
     rule=_gather_rule,
-    kernel="indexing.gather",
     widen=False,
     grad=(
-        lambda g, index, input_shape, dim: scatter_add_op(zeros_like_gradient(g, input_shape), index, g, dim=dim),
+        lambda g, index, input_shape, dim: add_elements(zeros_like_gradient(g, input_shape), index, g, dim),
         None,
     ),
 )
@@ -220,6 +83,27 @@ def gather_op(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     if index.ndim != input.ndim:
         raise IndexError("index")
     return np.ascontiguousarray(input[_grid(index, dim)]).reshape(index.shape)
+
+
+def _places(index: Tensor, shape: Shape, dim: int) -> Tensor:
+    """The numbers, among all elements of a contiguous tensor of `shape`, of those with the numbers `index`."""
+    size = index._array.shape
+    steps = contiguous_strides(shape)
+    others = np.zeros(tuple(1 if d == dim else n for d, n in enumerate(size)), np.int64)
+    for d, n in enumerate(size):
+        if d != dim:
+            others += (np.arange(n) * steps[d]).reshape((n,) + (1,) * (len(size) - d - 1))
+    step = steps[dim] if steps else 1
+    return reshape(index * step + vector_of(others, index), (-1,))  # type: ignore[operator]
+
+
+def gathered(input: Tensor, index: Tensor, dim: int) -> Tensor:
+    """`gather_op`; on cuda by way of the elements' numbers among all."""
+    if input._device.kind != CUDA:
+        return gather_op(input, index, dim=dim)
+    _check_numbers("gather", input, index, dim)
+    flat = index_select_op(reshape(input, (-1,)), _places(index, input._array.shape, dim), dim=0)
+    return reshape(flat, index._array.shape)
 
 
 @public(
@@ -239,7 +123,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
     """
     if index.ndim != input.ndim and not index.numel():
         return full_op(shape=index._array.shape, value=0, dtype=input._dtype, device=input._device)
-    result = gather_op(input, index, dim=normalize_dim(dim, input.ndim))
+    result = gathered(input, index, normalize_dim(dim, input.ndim))
     return result if out is None else deliver(result, out)
 
 
@@ -265,7 +149,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     numbers = expand_op(indices, size=(*size[:dim], wanted[dim], *size[dim:]))
     n = have[dim]
     wrapped = numbers + (numbers < 0).to(numbers.dtype) * n
-    result = gather_op(wide, wrapped, dim=dim)
+    result = gathered(wide, wrapped, dim)
     return result if out is None else deliver(result, out)
 
 
@@ -341,7 +225,7 @@ def _out_of_place(into: Any) -> Any:
 
 def of_source(g: Tensor, index: Tensor, shape: Shape, dim: int) -> Tensor:
     """The gradient of a source: what its elements became, zeros where the index did not reach."""
-    found = gather_op(g, index, dim=dim)
+    found = gathered(g, index, dim)
     size = index._array.shape
     if not shape or shape == size:
         return found
@@ -366,9 +250,9 @@ def _keep_gradient(g: Tensor) -> Tensor:
 scatter_op = entry(
     "scatter_op",
     _scatter_into,
-    "indexing.scatter",
+    None,
     (
-        lambda g, index, dim: scatter_op(g, index, _zero(g), dim=dim),
+        lambda g, index, dim: put_elements(g, index, _zero(g), dim),
         None,
         lambda g, index, src_shape, dim: of_source(g, index, src_shape, dim),
     ),
@@ -376,7 +260,52 @@ scatter_op = entry(
 scatter_add_op = entry(
     "scatter_add_op",
     combine_into(np.add),
-    "indexing.scatter_add",
+    None,
     (_keep_gradient, None, lambda g, index, src_shape, dim: of_source(g, index, src_shape, dim)),
 )
-put_elements, add_elements = inplace_call(scatter_op.op), inplace_call(scatter_add_op.op)
+_put_in_place, _add_in_place = inplace_call(scatter_op.op), inplace_call(scatter_add_op.op)
+
+
+def _on_device(input: Tensor, index: Tensor, src: Tensor, dim: int, add: bool) -> Tensor:
+    _scatter_rule("scatter_add" if add else "scatter")(input, index, src, dim=dim)
+    size = index._array.shape
+    used = (
+        src
+        if src._array.shape == size
+        else src.expand(size)
+        if not src.ndim
+        else slice_op(  # type: ignore[attr-defined]
+            src, index=tuple(slice(0, n) for n in size)
+        )
+    )
+    flat, places, values = reshape(input, (-1,)), _places(index, input._array.shape, dim), reshape(used, (-1,))
+    result = (
+        index_add_op(flat, places, values, dim=0) if add else put(flat, places, values, dims=(0,), accumulate=False)
+    )
+    return reshape(result, input._array.shape)
+
+
+def put_elements(input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
+    """`scatter_op`; on cuda by way of the elements' numbers among all."""
+    on_device = input._device.kind == CUDA
+    return _on_device(input, index, src, dim, False) if on_device else scatter_op(input, index, src, dim=dim)
+
+
+def add_elements(input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
+    """`scatter_add_op`; on cuda by way of the elements' numbers among all."""
+    on_device = input._device.kind == CUDA
+    return _on_device(input, index, src, dim, True) if on_device else scatter_add_op(input, index, src, dim=dim)
+
+
+def put_elements_(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
+    """`put_elements` into `x`."""
+    if x._device.kind == CUDA:
+        return x.copy_(_on_device(x, index, src, dim, False))  # type: ignore[attr-defined]
+    return _put_in_place(x, index, src, dim=dim)
+
+
+def add_elements_(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
+    """`add_elements` into `x`."""
+    if x._device.kind == CUDA:
+        return x.copy_(_on_device(x, index, src, dim, True))  # type: ignore[attr-defined]
+    return _add_in_place(x, index, src, dim=dim)

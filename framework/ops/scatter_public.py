@@ -16,12 +16,12 @@ from naiad.ops.indexing import as_value, check_vector
 from naiad.ops.movement import expand_op, reshape
 from naiad.ops.scatter import (
     add_elements,
+    add_elements_,
     combine_into,
     entry,
-    gather_op,
+    gathered,
     put_elements,
-    scatter_add_op,
-    scatter_op,
+    put_elements_,
 )
 
 Shape = tuple[int, ...]
@@ -43,10 +43,10 @@ def _prod_of_src(g: Tensor, input: Tensor, index: Tensor, src: Tensor, dim: int)
     used = src if src._array.shape == size else src[tuple(slice(n) for n in size)]
     zero = used == 0
     ones = where_op(zero, _full(g, (), 1), used)
-    zeros = scatter_add_op(_full(g, input._array.shape, 0), index, zero.to(g.dtype), dim=dim)
+    zeros = add_elements(_full(g, input._array.shape, 0), index, zero.to(g.dtype), dim)
     product = scatter_prod_op(input, index, ones, dim=dim)
-    others = gather_op(zeros, index, dim=dim) - zero.to(g.dtype)
-    found = gather_op(g * product, index, dim=dim) / ones
+    others = gathered(zeros, index, dim) - zero.to(g.dtype)
+    found = gathered(g * product, index, dim) / ones
     found = where_op(others == 0, found, _full(g, (), 0))
     if size == src._array.shape:
         return found
@@ -61,8 +61,8 @@ def _padded(x: Tensor, shape: Shape) -> Tensor:
 
 def _ties(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The gradient shared by all that are equal to the extreme, and which elements of `src` are."""
-    won = (_cut(src, index) == gather_op(out, index, dim=dim)).to(g.dtype)
-    count = scatter_add_op((input == out).to(g.dtype), index, won, dim=dim)
+    won = (_cut(src, index) == gathered(out, index, dim)).to(g.dtype)
+    count = add_elements((input == out).to(g.dtype), index, won, dim)
     return g / count, won
 
 
@@ -78,19 +78,13 @@ def _extreme_of_input(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out:
 
 def _extreme_of_src(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int) -> Tensor:
     shared, won = _ties(g, input.detach(), index, src.detach(), out.detach(), dim)
-    found = gather_op(shared, index, dim=dim) * won
+    found = gathered(shared, index, dim) * won
     return found if found._array.shape == src._array.shape else _padded(found, src._array.shape)
 
 
-scatter_prod_op = entry(
-    "scatter_prod_op", combine_into(np.multiply), "indexing.scatter_prod", (_prod_of_input, None, _prod_of_src)
-)
-scatter_amax_op = entry(
-    "scatter_amax_op", combine_into(np.maximum), "indexing.scatter_amax", (_extreme_of_input, None, _extreme_of_src)
-)
-scatter_amin_op = entry(
-    "scatter_amin_op", combine_into(np.minimum), "indexing.scatter_amin", (_extreme_of_input, None, _extreme_of_src)
-)
+scatter_prod_op = entry("scatter_prod_op", combine_into(np.multiply), None, (_prod_of_input, None, _prod_of_src))
+scatter_amax_op = entry("scatter_amax_op", combine_into(np.maximum), None, (_extreme_of_input, None, _extreme_of_src))
+scatter_amin_op = entry("scatter_amin_op", combine_into(np.minimum), None, (_extreme_of_input, None, _extreme_of_src))
 
 
 # ---------------------------------------------------------------- scatter
@@ -115,7 +109,7 @@ def _old_reduce(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str) -
             stacklevel=4,
         )
     given = expand_op(_source("scatter", input, src), size=index._array.shape) if not isinstance(src, Tensor) else src
-    return (scatter_add_op if reduce == "add" else scatter_prod_op)(input, index, given, dim=dim)
+    return add_elements(input, index, given, dim) if reduce == "add" else scatter_prod_op(input, index, given, dim=dim)
 
 
 _SAMPLES = lambda s: [  # noqa: E731
@@ -136,7 +130,7 @@ def scatter(
     dim, src = normalize_dim(dim, input.ndim), _bind("scatter", src, value)
     if reduce is not None:
         return _old_reduce(input, dim, index, src, reduce)
-    return scatter_op(input, index, _source("scatter", input, src), dim=dim)
+    return put_elements(input, index, _source("scatter", input, src), dim)
 
 
 @public("Tensor")
@@ -147,19 +141,19 @@ def scatter_(
     dim, src = normalize_dim(dim, self.ndim), _bind("scatter_", src, value)
     if reduce is not None:
         return self.copy_(_old_reduce(self, dim, index, src, reduce))
-    return put_elements(self, index, _source("scatter_", self, src), dim=dim)
+    return put_elements_(self, index, _source("scatter_", self, src), dim)
 
 
 @public("naiad", "Tensor", samples=lambda s: [*_SAMPLES(s), s.call(s(3, 4), 1, s.ints(3, 6, high=4), s(3, 6))])
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """`input` with the elements of `src` added at the numbers `index` along `dim`."""
-    return scatter_add_op(input, index, src, dim=normalize_dim(dim, input.ndim))
+    return add_elements(input, index, src, normalize_dim(dim, input.ndim))
 
 
 @public("Tensor")
 def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """In-place version of `scatter_add`."""
-    return add_elements(self, index, src, dim=normalize_dim(dim, self.ndim))
+    return add_elements_(self, index, src, normalize_dim(dim, self.ndim))
 
 
 # ---------------------------------------------------------------- scatter_reduce
@@ -177,10 +171,10 @@ def _mean(base: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
     shape = base._array.shape
     counts = _full(base, shape, 1)
     if not include_self:
-        counts = scatter_op(counts, index, _full(base, (), 0), dim=dim)
-    counts = scatter_add_op(counts, index, _full(base, index._array.shape, 1), dim=dim)
+        counts = put_elements(counts, index, _full(base, (), 0), dim)
+    counts = add_elements(counts, index, _full(base, index._array.shape, 1), dim)
     counts = where_op(counts == 0, _full(base, (), 1), counts)
-    total = scatter_add_op(base, index, src, dim=dim)
+    total = add_elements(base, index, src, dim)
     return total / counts if base._dtype.kind >= FLOAT else total // counts
 
 
@@ -190,10 +184,12 @@ def _reduced(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, i
         neutral[reduce] = _lowest(input, -1 if reduce == "amax" else 1)
     if reduce not in neutral:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
-    base = input if include_self else scatter_op(input, index, _full(input, (), neutral[reduce]), dim=dim)
+    base = input if include_self else put_elements(input, index, _full(input, (), neutral[reduce]), dim)
     if reduce == "mean":
         return _mean(base, dim, index, src, include_self)
-    op = {"sum": scatter_add_op, "prod": scatter_prod_op, "amax": scatter_amax_op, "amin": scatter_amin_op}[reduce]
+    if reduce == "sum":
+        return add_elements(base, index, src, dim)
+    op = {"prod": scatter_prod_op, "amax": scatter_amax_op, "amin": scatter_amin_op}[reduce]
     return op(base, index, src, dim=dim)
 
 

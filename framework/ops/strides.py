@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core import storage as storages
+from naiad.core.device import CUDA
 from naiad.core.dispatch import apply
 from naiad.core.layout import channels_last, channels_last_3d, memory_format, preserve_format
 from naiad.core.op import public
@@ -21,7 +22,7 @@ from naiad.core.tensor import Tensor, normalize_dim, wrap
 from naiad.ops.convert import clone_op
 from naiad.ops.movement import permute_op
 from naiad.ops.shape import flat_args
-from naiad.ops.windows import narrow
+from naiad.ops.windows import embed, narrow, slice_op
 
 Shape = tuple[int, ...]
 _LAST = {channels_last: 4, channels_last_3d: 5}
@@ -253,7 +254,7 @@ def _unfolded(shape: Shape, strides: Shape, offset: int, *, dim: int, size: int,
 
 @view(
     geometry=_unfolded,
-    grad=lambda g, input_shape, dim, size, step: fold_windows(g, shape=input_shape, dim=dim, size=size, step=step),
+    grad=lambda g, input_shape, dim, size, step: _folded(g, input_shape, dim, size, step),
 )
 def windows_op(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarray:
     """Windows of `size` positions along `dim`, `step` apart; positions within a window are the last dimension."""
@@ -280,6 +281,19 @@ def fold_windows(input: np.ndarray, *, shape: Shape, dim: int, size: int, step: 
     for i in range(windows):
         out[(*lead, slice(i * step, i * step + size))] += turned[(*lead, i)]
     return out
+
+
+def _folded(g: Tensor, shape: Shape, dim: int, size: int, step: int) -> Tensor:
+    """`fold_windows`; on cuda one position of all windows at a time."""
+    if g._device.kind != CUDA or not shape or not size:
+        return fold_windows(g, shape=shape, dim=dim, size=size, step=step)
+    total: Any = None
+    reach = g._array.shape[dim] * step
+    for i in range(size):
+        index = (slice(None),) * dim + (slice(i, i + reach, step),)
+        part = embed(slice_op(g, index=(..., i)), slice_op, shape, index=index)
+        total = part if total is None else total + part
+    return total
 
 
 @public(

@@ -1,0 +1,161 @@
+"""Elements by truth values: masked_fill, masked_select, masked_scatter, nonzero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from naiad.core.device import CPU_DEVICE
+from naiad.core.dispatch import deliver
+from naiad.core.dtype import BOOL
+from naiad.core.inplace import inplace_call
+from naiad.core.op import public
+from naiad.core.primitive import primitive
+from naiad.core.strided import broadcast_shapes
+from naiad.core.tensor import Tensor
+from naiad.ops.convert import fitting
+from naiad.ops.indexing import as_value, put, take
+from naiad.ops.movement import expand_op, reshape
+from naiad.ops.windows import slice_op
+
+
+def _masked_fill_rule(input: Tensor, mask: Tensor, *, value: Any) -> tuple:
+    return broadcast_shapes([input._array.shape, mask._array.shape]), input._dtype
+
+
+@primitive(
+    rule=_masked_fill_rule,
+    widen=False,
+    into=lambda input, mask, *, value: np.copyto(input, input.dtype.type(value), where=mask),
+    grad=(lambda g, mask, value: masked_fill_op(g, mask, value=0), None),
+)
+def masked_fill_op(input: np.ndarray, mask: np.ndarray, *, value: Any) -> np.ndarray:
+    """`input`, with a number where `mask` is true."""
+    return np.where(mask, input.dtype.type(value), input)
+
+
+_masked_fill_into = inplace_call(masked_fill_op.op)
+
+
+def _check_mask(name: str, mask: Any) -> None:
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"{name}(): argument 'mask' must be Tensor, not {type(mask).__name__}")
+    if mask._dtype.kind != BOOL:
+        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask._dtype.name}")
+
+
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [
+        s.call(s(2, 3), s.bools(2, 3), 1.5),
+        s.call(s(2, 3), s.bools(3), float("-inf")),
+        s.call(s(3), s.bools(2, 3), 0),
+        s.call(s(2, 3), s.bools(2, 1), s()),
+    ],
+)
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`input` with `value` (a number or a 0-d tensor) where `mask` is true. Both are broadcast."""
+    _check_mask("masked_fill_", mask)
+    if not isinstance(value, Tensor) and input._device is CPU_DEVICE:
+        return masked_fill_op(input, mask, value=fitting(input, value))
+    from naiad.ops.arithmetic import where_op
+
+    given = as_value("masked_fill_", input, value) if isinstance(value, Tensor) else fitting(input, value)
+    return where_op(mask, given, input)
+
+
+@public("Tensor")
+def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """In-place version of `masked_fill`."""
+    _check_mask("masked_fill_", mask)
+    if not isinstance(value, Tensor) and self._device is CPU_DEVICE:
+        return _masked_fill_into(self, mask, value=fitting(self, value))
+    return self.copy_(_unbroadcast(self, masked_fill(self, mask, value)))
+
+
+def _unbroadcast(x: Tensor, result: Tensor) -> Tensor:
+    if result._array.shape != x._array.shape:
+        raise RuntimeError(f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(result.shape)}")
+    return result
+
+
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [s.call(s(2, 3), s.bools(2, 3)), s.call(s(2, 3), s.bools(3)), s.call(s(), s.bools(2))],
+)
+def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements where `mask` is true, in one dimension. Both are broadcast."""
+    from naiad.ops.getitem import flat_numbers
+
+    _check_mask("masked_select", mask)
+    size = broadcast_shapes([input._array.shape, mask._array.shape])
+    flat = reshape(expand_op(input, size=size) if input._array.shape != size else input, (-1,))
+    numbers = flat_numbers(reshape(expand_op(mask, size=size) if mask._array.shape != size else mask, (-1,)))
+    result = take(flat, numbers, (0,))
+    return result if out is None else deliver(result, out)
+
+
+@public(
+    "naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s.bools(2, 3), s(7)), s.call(s(2, 3), s.bools(3), s(2, 4))]
+)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """`input` with the elements of `source`, one after the other, where `mask` is true."""
+    from naiad.ops.getitem import flat_numbers
+
+    _check_mask("masked_scatter", mask)
+    if input._dtype is not source._dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input._dtype.name} and "
+            f"{source._dtype.name}"
+        )
+    size = broadcast_shapes([input._array.shape, mask._array.shape])
+    numbers = flat_numbers(reshape(expand_op(mask, size=size), (-1,)))
+    if numbers.numel() > source.numel():
+        raise RuntimeError(
+            f"Number of elements of source < number of ones in mask: masked_scatter got {source.numel()} for "
+            f"{numbers.numel()}"
+        )
+    given = slice_op(reshape(source, (-1,)), index=(slice(0, numbers.numel()),))
+    flat = put(reshape(expand_op(input, size=size), (-1,)), numbers, given, dims=(0,), accumulate=False)
+    return reshape(flat, size)
+
+
+@public("Tensor")
+def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """In-place version of `masked_scatter`."""
+    return self.copy_(_unbroadcast(self, masked_scatter(self, mask, source)))
+
+
+# ---------------------------------------------------------------- nonzero
+def _nonzero_rule(input: Tensor) -> tuple:
+    raise NotImplementedError(
+        f"nonzero: the shape of the result depends on the values, which is not possible on {input._device} yet; use "
+        ".cpu() first"
+    )
+
+
+@primitive(rule=_nonzero_rule, widen=False)
+def nonzero_op(input: np.ndarray) -> np.ndarray:
+    """The places of the elements that are not 0, one per row."""
+    columns = np.nonzero(input) if input.ndim else ()
+    if not columns:
+        return np.zeros((int(bool(input)), 0), np.int64)
+    return columns[0].reshape(-1, 1) if len(columns) == 1 else np.stack(columns, 1)
+
+
+@public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2)), s.call(s.bools(2, 2, 2), as_tuple=True)])
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
+    if not as_tuple:
+        return nonzero_op(input)
+    found = nonzero_op(input if input.ndim else reshape(input, (1,)))
+    return tuple(slice_op(found, index=(..., i)) for i in range(max(input.ndim, 1)))
+
+
+@public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2))])
+def argwhere(input: Tensor) -> Tensor:
+    """The places of the elements that are not 0, one per row."""
+    return nonzero_op(input)
