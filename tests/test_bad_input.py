@@ -82,6 +82,7 @@ MISTAKES: list[tuple[str, Callable[[], object], type[Exception], list[str]]] = [
     ("embedding", lambda: F.embedding(ints(0, 9), t(4, 2)), IndexError, ["9", "4"]),
     ("gather", lambda: naiad.gather(t(2, 2), 1, naiad.tensor([[5], [0]])), (RuntimeError, IndexError), ["5", "2"]),
     ("bool minus", lambda: t(2, dtype=naiad.bool) - t(2, dtype=naiad.bool), (RuntimeError,), ["bool"]),
+    ("number minus bool", lambda: 1 - t(2, dtype=naiad.bool), RuntimeError, ["sub", "bool", "~"]),
     ("bitwise floats", lambda: t(2) & t(2), (RuntimeError,), ["float32", "not implemented"]),
     ("foreign operand", lambda: t(2) + {}, TypeError, ["Tensor", "dict"]),
     ("function operand", lambda: naiad.mul(t(2), "a"), TypeError, ["mul()", "str", "'a'"]),

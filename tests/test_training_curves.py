@@ -18,6 +18,7 @@ LIMITS = {"float64": 1e-9, "float32": 1e-4}  # largest relative difference of a 
 @pytest.mark.parametrize("kind", MODELS)
 def test_losses_follow_torch(kind: str, dtype: str, record_property) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # its threads and NumPy's would wait for each other's cores
     theirs = MODELS[kind](torch).to(getattr(torch, dtype))
     ours = MODELS[kind](naiad).to(getattr(naiad, dtype))
     state = {k: naiad.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}

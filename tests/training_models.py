@@ -16,7 +16,7 @@ def classifier(m: Any) -> Any:
             super().__init__()
             self.embedding = m.nn.Embedding(50, 32)
             layer = m.nn.TransformerEncoderLayer(d_model=32, nhead=4, dim_feedforward=64, dropout=0.0)
-            self.encoder = m.nn.TransformerEncoder(layer, num_layers=2)
+            self.encoder = m.nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
             self.head = m.nn.Linear(32, 5)
 
         def forward(self, x: Any) -> Any:

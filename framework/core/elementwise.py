@@ -194,6 +194,8 @@ def _numpy_kernel(op: Elementwise, common: dtype, result: dtype) -> Callable:
             ufunc = None
         if ufunc is not None and [getattr(a, "name", None) for a in args] == list(op.operands):
             return _ufunc_kernel(ufunc, len(args))
+        if ufunc is not None and [getattr(a, "name", None) for a in args] == list(op.operands[::-1]):
+            return _swapped(_ufunc_kernel(ufunc, 2))
         if ufunc is not None and len(args) == 2 and args[0] is recorded.inputs[0] and not isinstance(args[1], Symbol):
             return _ufunc_kernel_with_number(ufunc, constant(args[1], common))
     return _body_kernel(op.body, common, result)
@@ -223,6 +225,10 @@ def _ufunc_kernel(ufunc: np.ufunc, arity: int) -> Callable:
     made: Any = unary if arity == 1 else binary
     made.ufunc = ufunc  # in-place ops write through it
     return made
+
+
+def _swapped(kernel: Callable) -> Callable:
+    return lambda a, b: kernel(b, a)
 
 
 def _ufunc_kernel_with_number(ufunc: np.ufunc, number: ndarray) -> Callable:

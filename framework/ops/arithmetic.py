@@ -67,10 +67,12 @@ def true_div(m: Any, input: Any, other: Any) -> Any:
 
 
 # A number on the left has an entry of its own, so that `1 - x` goes the quick way with the tensor as first operand.
-@elementwise(namespaces=(), kinds=NUMERIC, name="rsub")
-def reflected_sub(m: Any, input: Any, other: Any) -> Any:
+def _difference_reflected(m: Any, input: Any, other: Any) -> Any:
     """other - input."""
     return other - input
+
+
+reflected_sub = Subtraction("rsub", _difference_reflected, ("input", "other"), kinds=NUMERIC).call
 
 
 @elementwise(namespaces=(), promote="float", name="rdiv")
