@@ -1,9 +1,10 @@
-"""Matrix products: vectors, matrices and broadcast batches, operands of any strides.
+"""Matrix products: vectors, matrices and broadcast batches, operands of any strides, plus a bias per column.
 
-out[b, i, j] = sum over k of a[b, i, k] * b[b, k, j]: 2 M N K operations per matrix; each program makes one tile of out
+out[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] + bias[j]: 2 M N K operations per matrix; each program makes one tile of out
 and reads M K / BLOCK_N + K N / BLOCK_M tiles of the operands, in an order that keeps them in L2. Halves multiply on
 tensor cores and accumulate in float32, float32 by three tf32 products (as accurate as float32), float64 in float64;
-integers, which tensor cores do not have at these widths, by plain multiplications.
+integers, which tensor cores do not have at these widths, by plain multiplications. A product of few tiles and many
+terms is split over the terms; the parts are added up in one order by a second launch.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
 import triton
 import triton.language as tl
 
-from naiad.kernels import interpreting
-from naiad.kernels.copy import contiguous, fill
+from naiad.kernels import interpreting, reduce
+from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch, next_power_of_2
 
@@ -24,10 +26,10 @@ GROUP = 8  # tiles of rows that are worked on together
 
 @triton.jit
 def _matmul(
-    out_ptr, a_ptr, b_ptr, M, N, K, inner_batch,
+    out_ptr, a_ptr, b_ptr, bias_ptr, M, N, K, inner_batch,
     out_outer, out_inner, out_row, out_col,
     a_outer, a_inner, a_row, a_col,
-    b_outer, b_inner, b_row, b_col,
+    b_outer, b_inner, b_row, b_col, bias_stride, BIAS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -59,19 +61,31 @@ def _matmul(
             acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
         a_tile += BLOCK_K * a_col
         b_tile += BLOCK_K * b_row
+    if BIAS:
+        acc += tl.load(bias_ptr + (j % N) * bias_stride).to(ACC)[None, :]
     out_tile = out_ptr + outer * out_outer + inner * out_inner + i[:, None] * out_row + j[None, :] * out_col
     result = acc != 0 if out_ptr.dtype.element_ty == tl.int1 else acc.to(out_ptr.dtype.element_ty)
     tl.store(out_tile, result, mask=(i < M)[:, None] & (j < N)[None, :])
 
 
-def matmul(out: Any, a: Any, b: Any) -> None:
-    """out = a @ b by PyTorch's rules for 1-d, 2-d and batched operands; a and b have one dtype and any strides."""
+def matmul(out: Any, a: Any, b: Any, bias: Any = None) -> None:
+    """out = a @ b by PyTorch's rules for 1-d, 2-d and batched operands; a and b have one dtype and any strides.
+
+    bias: one number per column, added before the result is rounded.
+    """
     if prod(out.shape) == 0:
         return
     if a.shape[-1] == 0:
-        fill(out, value=0)
+        if bias is None:
+            fill(out, value=0)
+        else:
+            copy(out, bias)
         return
     out, a, b = _matrices(out, a, b)
+    parts = 1 if bias is not None or len(out.shape) != 2 else _parts(*out.shape, a.shape[-1], a.dtype.name)
+    if parts > 1:
+        _in_parts(out, a, b, parts)
+        return
     found = _batches(out, a, b)
     if found is None:
         out, a, b = _flat_batch(out), _flat_batch(contiguous(a)), _flat_batch(contiguous(b))
@@ -82,10 +96,67 @@ def matmul(out: Any, a: Any, b: Any) -> None:
     tile, warps, stages = _tile(m, n, k, a.dtype.name)
     wide = needs_int64((prod(out.shape),), [(1,)]) or any(needs_int64(x.shape, [x.strides]) for x in (a, b))
     launch(
-        _matmul, (cdiv(m, tile[0]) * cdiv(n, tile[1]) * batch[0] * batch[1],), out, a, b, m, n, k, batch[1], *strides,
-        num_warps=warps, num_stages=stages, BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
+        _matmul, (cdiv(m, tile[0]) * cdiv(n, tile[1]) * batch[0] * batch[1],),
+        out, a, b, a if bias is None else bias, m, n, k, batch[1], *strides, bias.strides[0] if bias is not None else 0,
+        num_warps=warps, num_stages=stages, BIAS=bias is not None, BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
         ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), WIDE=wide,
     )  # fmt: skip
+
+
+def linear(out: Any, x: Any, weight: Any, bias: Any = None) -> None:
+    """out = x @ weight.T + bias: x (..., k), weight (n, k), bias (n,) or of a shape that broadcasts to it."""
+    n = weight.shape[0]
+    turned = weight.view(weight.shape[::-1], weight.strides[::-1])
+    matmul(out, x, turned, None if bias is None else bias.broadcast((n,)))
+
+
+def flat_outer(out: Any, a: Any, b: Any) -> None:
+    """out = the sum over all leading dimensions of a (..., n) and b (..., k) of their outer products: (n, k)."""
+    a, b = _rows(a), _rows(b)
+    matmul(out, a.view(a.shape[::-1], a.strides[::-1]), b)
+
+
+def _rows(x: Any) -> Any:
+    """x with its leading dimensions as one."""
+    if len(x.shape) == 1:
+        return x.view((1, *x.shape), (0, *x.strides))
+    while len(x.shape) > 2:
+        if not _joined(x, 0):
+            return _rows(contiguous(x))
+        x = _join(x, 0)
+    return x
+
+
+SPLIT_TARGET = 132  # programs that keep a large GPU busy
+
+
+def _parts(m: int, n: int, k: int, dtype: str) -> int:
+    """Into how many parts the terms of a product are split: a power of two that divides their number."""
+    if interpreting() or "float" not in dtype:
+        return 1
+    tile, _, _ = _tile(m, n, k, dtype)
+    tiles = cdiv(m, tile[0]) * cdiv(n, tile[1])
+    parts = 1
+    while 2 * parts * tiles <= SPLIT_TARGET and k % (2 * parts) == 0 and k // (2 * parts) >= 512:
+        parts *= 2
+    return parts
+
+
+def _in_parts(out: Any, a: Any, b: Any, parts: int) -> None:
+    (m, k), n = a.shape, b.shape[1]
+    size = k // parts
+    partial = out.new((parts, m, n), np.dtype(np.float64 if out.dtype.name == "float64" else np.float32))
+    matmul(
+        partial,
+        a.view((parts, m, size), (size * a.strides[1], *a.strides)),
+        b.view((parts, size, n), (size * b.strides[0], *b.strides)),
+    )
+    if out.is_contiguous:
+        reduce.sum(out, partial, dim=(0,))
+    else:
+        whole = out.new(out.shape, out.dtype)
+        reduce.sum(whole, partial, dim=(0,))
+        copy(out, whole)
 
 
 def precision(dtype: str) -> str:

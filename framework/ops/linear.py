@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CUDA
 from naiad.core.op import PUBLIC, public, publish
 from naiad.core.primitive import primitive
 from naiad.core.strided import broadcast_shapes
@@ -60,14 +59,14 @@ def conj(x: Tensor) -> Tensor:
 
 
 def _matmul_grad_input(g: Tensor, other: Tensor, input_shape: tuple) -> Tensor:
-    if len(input_shape) > 1 and other._array.ndim == 2 and g._device.kind != CUDA:
+    if len(input_shape) > 1 and other._array.ndim == 2:
         return linear_op(g, conj(other), None)
     g = _product_matrix(g, input_shape, other._array.shape)
     return reshape(sum_to(g @ adjoint(_as_matrix(other, True)), _matrix_shape(input_shape, False)), input_shape)
 
 
 def _matmul_grad_other(g: Tensor, input: Tensor, other_shape: tuple) -> Tensor:
-    if len(other_shape) == 2 and input._array.ndim > 1 and g._device.kind != CUDA:
+    if len(other_shape) == 2 and input._array.ndim > 1:
         return flat_outer(conj(input), g)
     g = _product_matrix(g, input._array.shape, other_shape)
     return reshape(sum_to(adjoint(_as_matrix(input, False)) @ g, _matrix_shape(other_shape, True)), other_shape)
@@ -170,6 +169,7 @@ def _linear_rule(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> t
 
 @primitive(
     rule=_linear_rule,
+    kernel="matmul.linear",
     grad=(
         lambda g, weight: flat_matmul(g, conj(weight)),
         lambda g, input: flat_outer(g, conj(input)),
@@ -193,6 +193,7 @@ def _flat_matmul_rule(input: Tensor, other: Tensor) -> tuple:
 
 @primitive(
     rule=_flat_matmul_rule,
+    kernel="matmul.matmul",
     grad=(lambda g, other: linear_op(g, conj(other), None), lambda g, input: flat_outer(conj(input), g)),
 )
 def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -202,6 +203,7 @@ def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 @primitive(
     rule=lambda input, other: ((input._array.shape[-1], other._array.shape[-1]), input._dtype),
+    kernel="matmul.flat_outer",
     grad=(lambda g, other: linear_op(other, conj(g), None), lambda g, input: flat_matmul(conj(input), g)),
 )
 def flat_outer(input: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -227,10 +229,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises RuntimeError for sizes that do not match and for more than one dtype.
     """
-    if weight._array.ndim == 1:
-        out = matmul(input, weight)
-    elif input._device.kind == CUDA:
-        out = matmul(input, transposed(weight))
-    else:
+    if weight._array.ndim > 1:
         return linear_op(input, weight, bias)
+    out = matmul(input, weight)
     return out if bias is None else out + bias
