@@ -261,9 +261,12 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         if not state.modes:
             return _SLICE.run(state, (self,), {"index": basic})
         return slice_op(self, index=basic)
-    if isinstance(index, Tensor) and index._dtype is int64 and index._device is self._device is CPU_DEVICE:
-        if index._array.shape and self._array.shape:  # the usual case: rows by number
+    if isinstance(index, Tensor) and index._device is self._device is CPU_DEVICE and index._array.shape:
+        if index._dtype is int64 and self._array.shape:  # the usual case: rows by number
             return take_op(self, index, dim=0)
+        if index._dtype is bool_ and index._array.shape == self._array.shape:
+            flat = self if index._array.ndim == 1 else reshape(self, (-1,))
+            return take_op(flat, wrap(index._array.ravel().nonzero()[0], int64, CPU_DEVICE), dim=0)
     view, picks = resolve(self, index)
     if not picks:
         return view if view is not self else slice_op(self, index=(...,))

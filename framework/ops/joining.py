@@ -125,6 +125,27 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
     Raises ValueError for no tensors, RuntimeError for shapes that do not fit.
     """
     given = tuple(tensors)
+    if not _is_uniform(given):
+        given, dim = _prepared(given, dim)
+    result = apply(_CAT, given, {"dim": normalize_dim(dim, given[0]._array.ndim)})
+    return result if out is None else deliver(result, out)
+
+
+def _is_uniform(given: tuple) -> bool:
+    """Whether all are tensors of one dtype with the same number of dimensions."""
+    of = ndim = None
+    for x in given:
+        if not isinstance(x, Tensor):
+            return False
+        if x._dtype is not of or x._array.ndim != ndim:
+            if of is not None:
+                return False
+            of, ndim = x._dtype, x._array.ndim
+    return bool(ndim)
+
+
+def _prepared(given: tuple, dim: int) -> tuple[tuple[Tensor, ...], int]:
+    """Operands of one dtype, empty vectors in the others' shape. Raises for what cannot be joined."""
     if not given:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for i, x in enumerate(given):
@@ -139,8 +160,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
     if shaped.ndim > 1 and any(_is_old_empty(x) for x in given):
         size = (*shaped._array.shape[:dim], 0, *shaped._array.shape[dim + 1 :])
         given = tuple(reshape(x, size) if _is_old_empty(x) else x for x in given)
-    result = apply(_CAT, given, {"dim": dim})
-    return result if out is None else deliver(result, out)
+    return given, dim
 
 
 @public(

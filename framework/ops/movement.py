@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -40,12 +42,16 @@ def permute_op(input: np.ndarray, *, dims: Shape) -> np.ndarray:
 )
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """A view with two dimensions swapped."""
-    ndim = input.ndim
+    return permute_op(input, dims=_swapped(input._array.ndim, dim0, dim1))
+
+
+@lru_cache(1024)
+def _swapped(ndim: int, dim0: int, dim1: int) -> Shape:
     a, b = normalize_dim(dim0, ndim), normalize_dim(dim1, ndim)
     dims = list(range(ndim))
     if ndim:
         dims[a], dims[b] = dims[b], dims[a]
-    return permute_op(input, dims=tuple(dims))
+    return tuple(dims)
 
 
 def _expanded(shape: Shape, strides: Shape, offset: int, *, size: Shape) -> tuple:
@@ -61,6 +67,8 @@ def _expanded(shape: Shape, strides: Shape, offset: int, *, size: Shape) -> tupl
 @view(geometry=_expanded, grad=lambda g, input_shape: sum_to(g, input_shape))
 def expand_op(input: np.ndarray, *, size: Shape) -> np.ndarray:
     """Size-1 and new leading dimensions repeated without copying."""
+    if not input.ndim:  # any gradient of a full sum: quicker than as_strided
+        return np.ndarray(size, input.dtype, input, 0, (0,) * len(size))
     lead = len(size) - input.ndim
     _expanded(input.shape, input.strides, 0, size=size)
     kept = [0 if n == 1 and w != 1 else s for n, s, w in zip(input.shape, input.strides, size[lead:], strict=True)]
@@ -73,7 +81,9 @@ def sum_to(g: Tensor, shape: Shape) -> Tensor:
 
     have = g._array.shape
     lead = len(have) - len(shape)
-    dims = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and have[i + lead] != 1)
+    dims = tuple(range(lead))
+    if have[lead:] != shape:
+        dims += tuple(i + lead for i, n in enumerate(shape) if n == 1 and have[i + lead] != 1)
     if dims:
         g = sum_dims(g, dim=dims, keepdim=False)
     return g if g._array.shape == shape else reshape_op(g, size=shape)
@@ -138,10 +148,10 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in another shape: a view where possible, else a copy. One size may be -1."""
     wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
     array = input._array
-    size = inferred_size("reshape", input.numel(), array.shape, tuple(int(n) for n in wanted))
-    if array.shape == size:
-        return reshape_op(input, size=size)
     contiguous = array.flags.c_contiguous if isinstance(array, np.ndarray) else array.is_contiguous
-    if not contiguous and reshape_strides(array.shape, stride(array), size) is None:
+    size = inferred_size("reshape", array.size, array.shape, tuple(map(index, wanted)))
+    if contiguous or array.shape == size:
+        return reshape_op(input, size=size)
+    if reshape_strides(array.shape, stride(array), size) is None:
         input = clone_op(input)
     return reshape_op(input, size=size)

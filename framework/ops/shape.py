@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from operator import index as as_int
 from typing import Any
@@ -230,20 +231,25 @@ atleast_1d, atleast_2d, atleast_3d = (
 
 
 # ---------------------------------------------------------------- the order of dimensions
+@lru_cache(1024)
+def _order(dims: Shape, ndim: int) -> Shape:
+    """An order of all dimensions, counted from the front."""
+    if len(dims) != ndim:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
+        )
+    found = tuple([normalize_dim(as_int(d), ndim) for d in dims])
+    if len(set(found)) != ndim:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return found
+
+
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3, 4), (2, 0, 1)), s.call(s(2, 3), (-1, 0)), s.call(s(), ())])
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """A view with the dimensions in the order `dims`."""
-    ndim = input.ndim
-    order = flat_args(dims)
-    if len(order) != ndim:
-        raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
-            f"ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(order)}"
-        )
-    found = tuple([normalize_dim(d, ndim) for d in order])
-    if len(set(found)) != ndim:
-        raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return permute_op(input, dims=found)
+    given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+    return permute_op(input, dims=_order(tuple(given), input._array.ndim))
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3)), s.call(s(3)), s.call(s())])
