@@ -131,15 +131,29 @@ def max_pool_op(
         for tap in taps:
             np.maximum(out, x[tap], out=out)
         return out, np.zeros((), np.uint8)
-    place = np.zeros(out.shape, np.uint8 if prod(kernel) <= 256 else np.int64)
+    small = np.zeros(out.shape, np.uint8 if prod(kernel) <= 256 else np.int64)
+    for i, tap in enumerate(taps, 1):
+        seen = np.ascontiguousarray(x[tap])
+        better = (seen > out).view(np.uint8)
+        np.maximum(out, seen, out=out)
+        # Places grow, so the last place that was better is the largest.
+        np.maximum(small, better * small.dtype.type(i), out=small)
+    if real and out.size and np.isnan(np.maximum.reduce(out, None)):
+        return out, _places_with_nan(x, w, small.dtype)
+    return out, small
+
+
+def _places_with_nan(x: ndarray, w: Windows, of: np.dtype) -> ndarray:
+    """The place of every window's maximum, where a NaN (the last of them) counts as the largest."""
+    taps = w.taps()
+    out = np.array(x[next(taps)], order="C")
+    place = np.zeros(out.shape, of)
     for i, tap in enumerate(taps, 1):
         seen = x[tap]
-        better = seen > out
-        if real:
-            better |= seen != seen
-        np.maximum(out, seen, out=out)
+        better = (seen > out) | np.isnan(seen)
         np.copyto(place, i, where=better)
-    return out, place
+        np.copyto(out, seen, where=better)
+    return place
 
 
 @primitive(
@@ -170,11 +184,15 @@ def max_pool_grad(
     lead = grad.shape[: grad.ndim - len(kernel)]
     out = np.zeros(w.padded_shape((*lead, *size)), grad.dtype)
     apart = all(s >= r for s, r in zip(stride, w.reach, strict=True))
+    # Choosing by a mask of bits is several times faster than np.where, and unlike a product right for infinities.
+    whole = np.dtype(f"i{grad.dtype.itemsize}")
+    bits = np.ascontiguousarray(grad).view(whole)
     for i, tap in enumerate(w.taps()):
+        mask = np.negative((place == i).view(np.int8), dtype=whole)
         if apart:
-            np.copyto(out[tap], grad, where=place == i)
+            np.bitwise_and(bits, mask, out=out.view(whole)[tap])
         else:
-            out[tap] += np.where(place == i, grad, grad.dtype.type(0))
+            out[tap] += np.bitwise_and(bits, mask).view(grad.dtype)
     return out if out.shape == (*lead, *size) else np.ascontiguousarray(out[w.inside()])
 
 
