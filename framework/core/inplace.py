@@ -29,6 +29,7 @@ class InPlace(Op):
 
     def __init__(self, op: Op) -> None:
         super().__init__(op.name + "_", op.operands, op.attributes)
+        self.name = _shown(op)
         self.op = op
         self.differentiable = op.differentiable
 
@@ -53,6 +54,11 @@ class InPlace(Op):
         if mask:
             record_write(self.op, (before, *xs[1:]), mask, x, attrs)
         return x
+
+
+def _shown(op: Op) -> str:
+    """The name that users know: `fill_` for the op `fill_op`."""
+    return op.name.removesuffix("_op") + "_"
 
 
 def check_writable(name: str, x: Tensor) -> None:
@@ -148,7 +154,7 @@ def _write_directly(op: Op, x: Tensor, xs: Sequence, attrs: dict | None) -> bool
         if op.into is None or any(y is not None and not isinstance(y, Tensor) for y in xs):
             return False
         shape, of = op.infer(xs, attrs or {})
-        check_result(op.name + "_", x, shape, of)
+        check_result(_shown(op), x, shape, of)
         quietly(op.into, *[y._array if y is not None else None for y in xs], **(attrs or {}))
         return True
     if not isinstance(op, Elementwise) or len(xs) != 2:
@@ -166,7 +172,7 @@ def _write_directly(op: Op, x: Tensor, xs: Sequence, attrs: dict | None) -> bool
         other = y
     else:
         return False
-    _check_overlap(op.name + "_", x)
+    _check_overlap(_shown(op), x)
     quietly(ufunc, x._array, other, x._array)
     return True
 
