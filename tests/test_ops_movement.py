@@ -262,3 +262,31 @@ def test_storages_and_resizing() -> None:
         assert y.tolist() == [[2.0, 5.0], [3.0, 6.0]]
         y[0, 0] = -1
         assert x.flatten()[2].item() == -1
+
+
+def test_geometry_changed_in_place() -> None:
+    results = []
+    for module in (naiad, torch):
+        leaf = module.from_numpy(np.arange(6.0).reshape(1, 2, 3)).requires_grad_()
+        x = leaf * 2
+        x.squeeze_(0).t_().unsqueeze_(1).transpose_(0, 2)
+        (x * x).sum().backward()
+        plain = module.arange(6).unsqueeze_(0)
+        with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+            leaf.squeeze_()
+        results.append((x, leaf.grad, plain, leaf.detach().as_strided_scatter(plain[0, :2].double(), (2,), (3,), 1)))
+    for mine, other in zip(*results, strict=True):
+        assert strides(mine) == strides(other)
+        np.testing.assert_array_equal(mine.detach().numpy(), other.detach().numpy())
+
+
+def test_rarer_names_around_shapes() -> None:
+    assert naiad.broadcast_shapes((2, 1), (3,), 1) == (2, 3)
+    assert naiad.zeros(2).layout is naiad.strided
+    assert repr(naiad.channels_last) == "naiad.channels_last"
+    with pytest.raises(RuntimeError, match="is not expandable to size"):
+        naiad.zeros(2, 3).sum_to_size(4)
+    with pytest.raises(TypeError, match="not a subclass of Tensor"):
+        naiad.zeros(2).as_subclass(int)
+    with pytest.raises(ValueError, match="expected 'indices' to be an integer tensor"):
+        naiad.unravel_index(naiad.zeros(2), (2, 3))

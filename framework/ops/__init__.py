@@ -24,6 +24,7 @@ FAMILIES = (
     "windows",
     "shape",
     "strides",
+    "more_views",
     "reduction",
     "extremes",
     "statistics",
@@ -70,6 +71,7 @@ FAMILIES = (
     "product",
     "einsum",
     "resize",
+    "embedding_bag",
 )
 
 for _family in FAMILIES:
