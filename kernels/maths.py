@@ -49,6 +49,42 @@ def signbit(x):
 
 
 @triton.jit
+def remainder(x, y):
+    """x - y * floor(x / y): fmod with the sign of y."""
+    rest = libdevice.fmod(x, y)
+    shifted = tl.where((rest < 0) != (y < 0), rest + y, rest)
+    return tl.where(rest == 0, libdevice.copysign(rest, y), shifted)
+
+
+@triton.jit
+def floor_div(x, y):
+    """x / y rounded down, from the exact remainder, as Python's // does it; x / y where y is 0."""
+    rest = libdevice.fmod(x, y)
+    quotient = divide(x - rest, y)
+    quotient = tl.where((rest != 0) & ((rest < 0) != (y < 0)), quotient - 1, quotient)
+    down = libdevice.floor(quotient)
+    down = tl.where(quotient - down > 0.5, down + 1, down)
+    exact = divide(x, y)
+    down = tl.where(quotient == 0, libdevice.copysign(x * 0, exact), down)
+    return tl.where(y == 0, exact, down)
+
+
+@triton.jit
+def int_remainder(x, y):
+    """x - y * floor(x / y) in integers."""
+    rest = x % y
+    return tl.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)
+
+
+@triton.jit
+def int_floor_div(x, y):
+    """x / y rounded down in integers."""
+    rest = x % y
+    quotient = x // y
+    return tl.where((rest != 0) & ((rest < 0) != (y < 0)), quotient - 1, quotient)
+
+
+@triton.jit
 def int_pow(x, y):
     """x to the y in integers, wrapping, by squaring; a negative exponent gives 0 but for the bases 1 and -1."""
     result = x * 0 + 1

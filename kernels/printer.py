@@ -16,6 +16,7 @@ BITS = {"uint8": 8, "int8": 8, "int16": 16, "int32": 32, "int64": 64}
 COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 TEST = ("isnan", "isinf", "isfinite", "signbit")
 IDENTITY = ("conj", "real")
+NUMERIC = ("sub", "neg", "fmod", "trunc_div", "remainder", "floor_div", "lshift", "rshift", "imag")  # not for bool
 
 # Functions of one and two floats that libdevice has under the same name.
 LIBDEVICE = set(
@@ -41,6 +42,8 @@ FLOAT = {
     "neg": "{0} * -1.0",  # 0 - x, which some versions of Triton print for -x, has the wrong zero
     "trunc_div": "libdevice.trunc(maths.divide({0}, {1}))",
     "fmod": "libdevice.fmod({0}, {1})",
+    "remainder": "maths.remainder({0}, {1})",
+    "floor_div": "maths.floor_div({0}, {1})",
     "pow": "libdevice.pow({0}, {1})",
     "maximum": f"tl.maximum({{0}}, {{1}}, {_PROPAGATE})",
     "minimum": f"tl.minimum({{0}}, {{1}}, {_PROPAGATE})",
@@ -53,6 +56,8 @@ FLOAT = {
 INT = {
     "trunc_div": "{0} // {1}",
     "fmod": "{0} % {1}",
+    "remainder": "maths.int_remainder({0}, {1})",
+    "floor_div": "maths.int_floor_div({0}, {1})",
     "pow": "maths.int_pow({0}, {1})",
     "maximum": "tl.maximum({0}, {1})",
     "minimum": "tl.minimum({0}, {1})",
@@ -111,7 +116,7 @@ class Typed:
             return ("int32" if dtype == "bool" and op not in ("eq", "ne") else dtype), "bool"
         if op in TEST:
             return dtype, "bool"
-        if dtype == "bool" and op in ("sub", "neg", "fmod", "trunc_div", "lshift", "rshift", "imag"):
+        if dtype == "bool" and op in NUMERIC:
             dtype = "int32"  # computed as numbers; the store brings the result to the output's dtype
         return dtype, dtype
 

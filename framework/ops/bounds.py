@@ -112,8 +112,12 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
         if max is None:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
         result = clamp_max(input, max)
-    else:
-        result = clamp_min(input, min) if max is None else clamp_op(input, min, max)
+    elif max is None:
+        result = clamp_min(input, min)
+    elif min.__class__ is Tensor or max.__class__ is Tensor:
+        result = clamp_op(input, min, max)
+    else:  # numbers: two quick calls; the gradient is the same
+        result = clamp_max(clamp_min(input, min), max)
     return into(result, out)
 
 

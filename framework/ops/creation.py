@@ -14,7 +14,7 @@ from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import from_numpy as dtype_of
 from naiad.core.op import public
 from naiad.core.primitive import factory
-from naiad.core.state import default_device, default_dtype
+from naiad.core.state import current, default_device, default_dtype
 from naiad.core.tensor import Size, Tensor, wrap
 from naiad.ops.convert import transfer
 
@@ -56,7 +56,11 @@ def _filled(
 ) -> Tensor:
     if out is not None and of is None:
         of = out._dtype
-    made = full_op(shape=shape_from(sizes, size), value=value, dtype=of or default_dtype(), device=home(target))
+    shape, of = shape_from(sizes, size), of or default_dtype()
+    if target is None and default_device() is CPU_DEVICE and not current().modes:  # the usual case, without detours
+        made = wrap(np.zeros(shape, of.np) if value == 0 else np.full(shape, value, of.np), of, CPU_DEVICE)
+    else:
+        made = full_op(shape=shape, value=value, dtype=of, device=home(target))
     return finish(made, requires_grad) if out is None else deliver(made, out)
 
 

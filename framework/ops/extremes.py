@@ -42,23 +42,19 @@ def picked_grad(g: Tensor, out1: Tensor, input_shape: tuple, dim: int, keepdim: 
     return spread_at(g, out1, input_shape, dim, keepdim)
 
 
-def _with_index(name: str, position: Callable) -> Callable:
+def _with_index(name: str, reduce: Callable, position: Callable) -> Callable:
     @primitive(name=name, rule=picked_rule, outputs=2, grad=(picked_grad,))
     def op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
         if input.dtype.kind == "c":
             raise TypeError("complex")
         if not input.ndim:
             return input.copy(), np.zeros((), np.int64)
-        index = np.asarray(position(input, dim, keepdims=True))
-        values = np.take_along_axis(input, index, dim)
-        if not keepdim:
-            values, index = values.squeeze(dim).copy(), index.squeeze(dim).copy()
-        return values, index
+        return reduce(input, dim, keepdims=keepdim), position(input, dim, keepdims=keepdim)
 
     return op
 
 
-_max_op, _min_op = _with_index("max", np.argmax), _with_index("min", np.argmin)
+_max_op, _min_op = _with_index("max", np.maximum.reduce, np.argmax), _with_index("min", np.minimum.reduce, np.argmin)
 _MISSING: Any = object()
 _SAMPLES: dict[str, Any] = dict(
     samples=lambda s: [

@@ -13,7 +13,7 @@ from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import dtype
 from naiad.core.op import public
-from naiad.core.state import default_dtype
+from naiad.core.state import current, default_dtype
 from naiad.core.strided import DeviceArray, contiguous_strides
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import cast, clone_op, transfer
@@ -114,7 +114,12 @@ def _like(name: str, make: Callable, doc: str, samples: Any) -> Callable:
 
 
 def _constant(value: int) -> Callable:
-    return lambda shape, of, where: full_op(shape=shape, value=value, dtype=of, device=where)
+    def make(shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
+        if where is CPU_DEVICE and not current().modes:
+            return wrap(np.zeros(shape, of.np) if value == 0 else np.full(shape, value, of.np), of, where)
+        return full_op(shape=shape, value=value, dtype=of, device=where)
+
+    return make
 
 
 _ALIKE: Any = lambda s: [s.call(s.ints(2, 3)), s.call(s.fixed([1.5])), s.call(s.bools())]  # noqa: E731

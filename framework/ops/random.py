@@ -213,7 +213,7 @@ def randperm(
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     where = home(device)
-    order = np.argsort(_pairs(n, generator_for(where, generator)), kind="stable")
+    order = np.argsort(_pairs(n, generator_for(where, generator)))
     made = delivered(order, (n,), dtype or int64, where)
     return finish(made, requires_grad) if out is None else deliver(made, out)
 

@@ -40,7 +40,7 @@ def _var_grad(g: Tensor, input: Tensor, dim: Dims, keepdim: bool, correction: fl
 @primitive(rule=_var_rule, grad=(_var_grad,))
 def var_dims(input: np.ndarray, *, dim: Dims, keepdim: bool, correction: float) -> np.ndarray:
     """The sum of |x - mean| ** 2, divided by the count less the correction."""
-    centred = input - input.mean(dim, keepdims=True)
+    centred = input - np.add.reduce(input, dim, keepdims=True) / input.dtype.type(prod(input.shape[d] for d in dim))
     if centred.dtype.kind == "c":
         centred = np.abs(centred)
     np.multiply(centred, centred, out=centred)
