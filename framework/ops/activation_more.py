@@ -6,7 +6,7 @@ from typing import Any
 
 from naiad.core.elementwise import elementwise
 from naiad.core.inplace import inplace_call
-from naiad.core.op import PUBLIC, public
+from naiad.core.op import PUBLIC, public, publish
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.activation import F, leaky_relu, leaky_relu_, overwriting
 from naiad.ops.movement import reshape
@@ -148,3 +148,6 @@ def rrelu(
         return (leaky_relu_ if inplace else leaky_relu)(input, (lower + upper) / 2)
     slopes = draw_uniform(input._array.shape, input._dtype, input._device, lower, upper)
     return (_prelu_into if inplace else prelu_op)(input, slopes)
+
+
+publish("tanh", PUBLIC["naiad"]["tanh"], (F,), samples=lambda s: [s.call(s(2, 3))])
