@@ -199,7 +199,7 @@ def put_op(input: np.ndarray, index: np.ndarray, values: np.ndarray, *, dims: Sh
     return out
 
 
-_put_in_place = inplace_call(put_op.op)  # type: ignore[attr-defined]
+_put_in_place = inplace_call(put_op.op)
 
 
 def put(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulate: bool) -> Tensor:
@@ -214,7 +214,7 @@ def put(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulate: bo
     turned, dim = permute_op(x, dims=order), dims[0] if adjacent else 0
     before, after = turned._array.shape[:dim], turned._array.shape[dim + len(dims) :]
     size = prod(shape[d] for d in dims)
-    wide = reshape(values.expand(wanted), (*before, index.numel(), *after))  # type: ignore[attr-defined]
+    wide = reshape(values.expand(wanted), (*before, index.numel(), *after))
     flat = put_op(
         reshape(turned, (*before, size, *after)),
         counted_from_front(index, size),
@@ -229,7 +229,7 @@ def put_into(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulat
     """The same written into `x`."""
     if x._device.kind != CUDA:
         return _put_in_place(x, index, values, dims=dims, accumulate=accumulate)
-    return x.copy_(put(x, index, values, dims=dims, accumulate=accumulate))  # type: ignore[attr-defined]
+    return x.copy_(put(x, index, values, dims=dims, accumulate=accumulate))
 
 
 # ---------------------------------------------------------------- index_select and index_add

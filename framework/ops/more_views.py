@@ -59,14 +59,14 @@ def as_strided_scatter(
     input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """A copy of `input` with `src` in the places that `as_strided` would show."""
-    out = input.clone()  # type: ignore[attr-defined]
+    out = input.clone()
     seen = as_strided(out, size, stride, storage_offset)
     if seen._array.shape != src._array.shape:
         raise RuntimeError(
             "expected src to have a size equal to the slice of self. src size = "
             f"{list(src.shape)}, slice size = {list(seen.shape)}"
         )
-    seen.copy_(src)  # type: ignore[attr-defined]
+    seen.copy_(src)
     return out
 
 
@@ -106,7 +106,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
-    return tuple((indices // prod(sizes[d + 1 :])) % n for d, n in enumerate(sizes))  # type: ignore[operator]
+    return tuple((indices // prod(sizes[d + 1 :])) % n for d, n in enumerate(sizes))
 
 
 # ---------------------------------------------------------------- facts

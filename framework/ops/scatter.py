@@ -94,7 +94,7 @@ def _places(index: Tensor, shape: Shape, dim: int) -> Tensor:
         if d != dim:
             others += (np.arange(n) * steps[d]).reshape((n,) + (1,) * (len(size) - d - 1))
     step = steps[dim] if steps else 1
-    return reshape(index * step + vector_of(others, index), (-1,))  # type: ignore[operator]
+    return reshape(index * step + vector_of(others, index), (-1,))
 
 
 def gathered(input: Tensor, index: Tensor, dim: int) -> Tensor:
@@ -274,9 +274,7 @@ def _on_device(input: Tensor, index: Tensor, src: Tensor, dim: int, add: bool) -
         if src._array.shape == size
         else src.expand(size)
         if not src.ndim
-        else slice_op(  # type: ignore[attr-defined]
-            src, index=tuple(slice(0, n) for n in size)
-        )
+        else slice_op(src, index=tuple(slice(0, n) for n in size))
     )
     flat, places, values = reshape(input, (-1,)), _places(index, input._array.shape, dim), reshape(used, (-1,))
     result = (
@@ -300,12 +298,12 @@ def add_elements(input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
 def put_elements_(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     """`put_elements` into `x`."""
     if x._device.kind == CUDA:
-        return x.copy_(_on_device(x, index, src, dim, False))  # type: ignore[attr-defined]
+        return x.copy_(_on_device(x, index, src, dim, False))
     return _put_in_place(x, index, src, dim=dim)
 
 
 def add_elements_(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     """`add_elements` into `x`."""
     if x._device.kind == CUDA:
-        return x.copy_(_on_device(x, index, src, dim, True))  # type: ignore[attr-defined]
+        return x.copy_(_on_device(x, index, src, dim, True))
     return _add_in_place(x, index, src, dim=dim)
