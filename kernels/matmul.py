@@ -1,10 +1,10 @@
 """Matrix products: vectors, matrices and broadcast batches, operands of any strides, plus a bias per column.
 
-out[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] + bias[j]: 2 M N K operations per matrix; each program makes one tile of out
-and reads M K / BLOCK_N + K N / BLOCK_M tiles of the operands, in an order that keeps them in L2. Halves multiply on
-tensor cores and accumulate in float32, float32 by three tf32 products (as accurate as float32), float64 in float64;
-integers, which tensor cores do not have at these widths, by plain multiplications. A product of few tiles and many
-terms is split over the terms; the parts are added up in one order by a second launch.
+out[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] + bias[j]: 2 M N K operations per matrix; each program makes one
+tile of out and reads M K / BLOCK_N + K N / BLOCK_M tiles of the operands, in an order that keeps them in L2. Halves
+multiply on tensor cores and accumulate in float32, float32 by three tf32 products (as accurate as float32), float64 in
+float64; integers, which tensor cores do not have at these widths, by plain multiplications. A product of few tiles and
+many terms is split over the terms; the parts are added up in one order by a second launch.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def matmul(out: Any, a: Any, b: Any, bias: Any = None) -> None:
     launch(
         _matmul, (cdiv(m, tile[0]) * cdiv(n, tile[1]) * batch[0] * batch[1],),
         out, a, b, a if bias is None else bias, m, n, k, batch[1], *strides, bias.strides[0] if bias is not None else 0,
-        num_warps=warps, num_stages=stages, BIAS=bias is not None, BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
+        num_warps=warps, num_stages=stages, BIAS=bias is not None,
+        BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
         ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), WIDE=wide,
     )  # fmt: skip
 

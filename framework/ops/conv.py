@@ -90,6 +90,7 @@ def _check_weight(name: str, w: Shape, rank: int, groups: int) -> None:
 @primitive(
     name="conv",
     rule=_rule,
+    kernel="conv.conv",
     grad=(
         lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input_grad(
             g, weight, size=input_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -133,6 +134,7 @@ def _check(input: ndarray, weight: ndarray, bias: ndarray | None, rank: int, gro
         (grad._array.shape[0], weight._array.shape[1] * groups, *size),
         grad._dtype,
     ),
+    kernel="conv.conv_input_grad",
     grad=(
         lambda g, weight, stride, padding, dilation, groups: conv_op(
             g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -154,6 +156,7 @@ def conv_input_grad(
         (grad._array.shape[1], input._array.shape[1] // groups, *kernel),
         grad._dtype,
     ),
+    kernel="conv.conv_weight_grad",
     grad=(
         lambda g, input, stride, padding, dilation, groups: conv_op(
             input, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups

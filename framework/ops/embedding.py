@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from naiad.core.device import CUDA
 from naiad.core.dtype import float32, int32, int64
 from naiad.core.inplace import inplace_call
 from naiad.core.op import public
@@ -46,7 +47,11 @@ def _scale(index: Tensor, rows: int, padding_idx: int | None, by_frequency: bool
     return row_scale(index, rows=rows, padding_idx=padding_idx, by_frequency=by_frequency)
 
 
-@primitive(rule=lambda index, *, rows, padding_idx, by_frequency: ((*index._array.shape, 1), float32), widen=False)
+@primitive(
+    rule=lambda index, *, rows, padding_idx, by_frequency: ((*index._array.shape, 1), float32),
+    kernel="embedding.row_scale",
+    widen=False,
+)
 def row_scale(index: np.ndarray, *, rows: int, padding_idx: int | None, by_frequency: bool) -> np.ndarray:
     """What each looked-up row's gradient is multiplied by: 0 for padding, 1 / count when scaled by frequency."""
     return _row_scale(index, rows, padding_idx, by_frequency)[..., None].astype(np.float32)
@@ -63,6 +68,7 @@ def _row_scale(index: np.ndarray, rows: int, padding_idx: int | None, by_frequen
 
 @primitive(
     rule=_embedding_rule,
+    kernel="embedding.embedding",
     widen=False,
     grad=(
         lambda g, index, weight_shape, padding_idx, by_frequency: embedding_grad(
@@ -82,6 +88,7 @@ def embedding_op(weight: np.ndarray, index: np.ndarray, *, padding_idx: int | No
 
 @primitive(
     rule=lambda grad, index, *, rows, padding_idx, by_frequency: ((rows, grad._array.shape[-1]), grad._dtype),
+    kernel="embedding.embedding_grad",
     grad=(lambda g, index, padding_idx, by_frequency: _gathered(g, index, padding_idx, by_frequency), None),
 )
 def embedding_grad(
@@ -198,7 +205,7 @@ def _one_hot_rule(input: Tensor, *, classes: int) -> tuple:
     return (*input._array.shape, classes), int64
 
 
-@primitive(rule=_one_hot_rule, widen=False)
+@primitive(rule=_one_hot_rule, kernel="embedding.one_hot", widen=False)
 def one_hot_op(input: np.ndarray, *, classes: int) -> np.ndarray:
     """1 where the number of a class stands, else 0."""
     if input.dtype != np.int64 or (input.size and input.min() < 0) or (classes <= 0 and not input.size):

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import aot_more
 import ml_dtypes
 import numpy as np
 
@@ -103,6 +104,7 @@ CASES: dict[str, Callable[[], None]] = {
     "matmul huge": lambda: matmul.matmul(*[array(HUGE, BF16)] * 3),
     "matmul bfloat16 transposed": lambda: matmul.matmul(*[array(SQUARE, BF16)] * 2, array(SQUARE, BF16, (1, 4096))),
 }
+CASES |= aot_more.cases(array)
 # Long to compile, and the same for every architecture.
 THOROUGH: dict[str, Callable[[], None]] = {
     "every function float32": lambda: body(every_function, ["float32"] * 2, "float32"),

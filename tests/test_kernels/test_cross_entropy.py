@@ -5,7 +5,7 @@ import pytest
 from kernel_check import FLOATS, agree, on_cuda
 
 pytest.importorskip("naiad.kernels.cross_entropy", reason="needs Triton: pip install 'naiad[test]'")
-from naiad.ops.cross_entropy import cross_entropy_grad, cross_entropy_op, nll_grad, nll_op  # noqa: E402
+from naiad.ops.cross_entropy import cross_entropy_grad, cross_entropy_op, nll_grad, nll_op
 
 SHAPES = [(6, 5), (5,), (2, 5, 3), (2, 4, 3, 2), (3, 9000)]
 

@@ -5,7 +5,7 @@ import pytest
 from kernel_check import FLOATS, agree
 
 pytest.importorskip("naiad.kernels.norm", reason="needs Triton: pip install 'naiad[test]'")
-from naiad.ops.norm import normalized, normalized_grad, normalized_weight_grad  # noqa: E402
+from naiad.ops.norm import normalized, normalized_grad, normalized_weight_grad
 
 # view, axes, affine: layer norm over one and two dimensions, group, batch and instance norm
 VIEWS = {
@@ -56,7 +56,7 @@ def test_layouts_and_missing_operands(layout):
 
 
 def test_float64_and_a_large_mean():
-    x, g, w, b, facts = operands("layer")
+    x, _, w, b, facts = operands("layer")
     agree(lambda x, w, b: normalized(x, w, b, **facts), x, w, b, dtype="float64")
     x, _, w, b, facts = operands("long")
     agree(lambda x, w, b: normalized(x, w, b, **facts)[2], x + 1000, w, b, tolerance=1e-3)

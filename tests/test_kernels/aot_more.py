@@ -1,0 +1,95 @@
+"""More launches for `aot_cases.py`: the fused families. `array(shape, dtype, strides)` makes an operand."""
+
+from collections.abc import Callable
+
+from naiad.kernels import conv, cross_entropy, embedding, matmul, norm
+
+BF16, I64 = "bfloat16", "int64"
+
+
+def normalizations(array: Callable) -> dict[str, Callable[[], None]]:
+    views = {
+        "layer norm": ((8192, 4096), (1,), (1, 4096)),
+        "layer norm long": ((64, 50_000), (1,), (1, 50_000)),
+        "batch norm": ((64, 256, 3136), (0, 2), (1, 256, 1)),
+        "group norm": ((64, 32, 8, 3136), (2, 3), (1, 32, 8, 1)),
+    }
+
+    def forward(dtype, view, axes, affine):
+        kept = tuple(1 if d in axes else n for d, n in enumerate(view))
+        outs = (array(view, dtype), array(kept, dtype), array(kept, dtype))
+        norm.normalize(
+            outs, array(view, dtype), *[array(affine, dtype)] * 2, view=view, axes=axes, affine=affine, eps=1
+        )
+
+    def backward(dtype, view, axes, affine):
+        kept = tuple(1 if d in axes else n for d, n in enumerate(view))
+        facts = dict(view=view, axes=axes, affine=affine, eps=1e-5)
+        x, statistics = array(view, dtype), [array(kept, dtype)] * 2
+        norm.normalize_grad(array(view, dtype), x, x, array(affine, dtype), *statistics, **facts)
+        norm.normalize_weight_grad(array(affine, dtype), x, x, *statistics, **facts)
+
+    cases = {}
+    for name, facts in views.items():
+        for dtype in (BF16, "float32") if name == "layer norm" else (BF16,):
+            cases[f"{name} {dtype}"] = lambda dtype=dtype, facts=facts: forward(dtype, *facts)
+            cases[f"{name} backward {dtype}"] = lambda dtype=dtype, facts=facts: backward(dtype, *facts)
+    cases["layer norm float64"] = lambda: forward("float64", *views["layer norm"])
+    return cases
+
+
+def losses(array: Callable) -> dict[str, Callable[[], None]]:
+    def both(dtype, shape, reduction, smoothing, nll=False):
+        facts = dict(ignore=-100, reduction=reduction, smoothing=smoothing)
+        loss = array((), dtype) if reduction == "mean" else array(shape[:1] + shape[2:], dtype)
+        x, target, weight = array(shape, dtype), array(shape[:1] + shape[2:], I64), array(shape[1:2], dtype)
+        if nll:
+            cross_entropy.nll(loss, x, target, weight, **facts)
+            cross_entropy.nll_grad(x, loss, target, weight, shape=shape, **facts)
+        else:
+            cross_entropy.cross_entropy((loss, x), x, target, None if smoothing else weight, **facts)
+            cross_entropy.cross_entropy_grad(x, loss, x, target, None if smoothing else weight, **facts)
+
+    return {
+        "cross entropy": lambda: both(BF16, (8192, 4096), "mean", 0.0),
+        "cross entropy long smooth": lambda: both("float32", (8192, 50304), "mean", 0.1),
+        "cross entropy of images": lambda: both("float32", (8, 21, 512, 512), "none", 0.0),
+        "nll": lambda: both("float32", (8192, 1000), "mean", 0.0, True),
+    }
+
+
+def products(array: Callable) -> dict[str, Callable[[], None]]:
+    def embed(dtype):
+        table, index, rows = array((50304, 768), dtype), array((8, 1024), I64), array((8, 1024, 768), dtype)
+        facts = dict(padding_idx=None, by_frequency=True)
+        embedding.embedding(rows, table, index, **facts)
+        embedding.embedding_grad(table, rows, index, rows=50304, **facts)
+        embedding.row_scale(array((8, 1024, 1)), index, rows=50304, **facts)
+        embedding.one_hot(array((8192, 1000), I64), array((8192,), I64), classes=1000)
+
+    def linear(dtype):
+        x, w, y = array((8, 1024, 768), dtype), array((3072, 768), dtype), array((8, 1024, 3072), dtype)
+        matmul.linear(y, x, w, array((3072,), dtype))
+        matmul.flat_outer(array((64, 128), dtype), array((8192, 64), dtype), array((8192, 128), dtype))
+
+    def convolve(dtype, size, kernel, c=64, o=128):
+        ones = (1,) * len(size)
+        facts = dict(stride=ones, padding=ones, dilation=ones, groups=1)
+        x, w, y = array((32, c, *size), dtype), array((o, c, *kernel), dtype), array((32, o, *size), dtype)
+        conv.conv(y, x, w, array((o,), dtype), **facts)
+        conv.conv_input_grad(x, y, w, size=size, **facts)
+        conv.conv_weight_grad(w, y, x, kernel=kernel, **facts)
+
+    return {
+        "embedding": lambda: embed(BF16),
+        "linear": lambda: linear(BF16),
+        "conv1d": lambda: convolve("float16", (4096,), (3,)),
+        "conv2d": lambda: convolve(BF16, (56, 56), (3, 3)),
+        "conv2d float32": lambda: convolve("float32", (56, 56), (3, 3)),
+        "conv2d float64": lambda: convolve("float64", (56, 56), (3, 3)),
+        "conv3d": lambda: convolve(BF16, (8, 28, 28), (3, 3, 3)),
+    }
+
+
+def cases(array: Callable) -> dict[str, Callable[[], None]]:
+    return normalizations(array) | losses(array) | products(array)
