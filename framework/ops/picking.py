@@ -8,6 +8,15 @@ from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 
 
+def along(array: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
+    """`np.take_along_axis`, with a quicker way for the last dimension of an array without gaps."""
+    if dim != array.ndim - 1 or not array.size or not array.flags.c_contiguous:
+        return np.take_along_axis(array, index, dim)
+    n = array.shape[-1]
+    begins = np.arange(0, array.size, n).reshape((*array.shape[:-1], 1))
+    return array.reshape(-1).take(index + begins)
+
+
 def _put_rule(g: Tensor, index: Tensor, *, dim: int, size: int) -> tuple:
     shape = index._array.shape
     return (*shape[:dim], size, *shape[dim + 1 :]) if shape else (), g._dtype
@@ -39,7 +48,7 @@ def unpick_op(g: np.ndarray, index: np.ndarray, *, dim: int, size: int) -> np.nd
 )
 def pick_op(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     """The elements along `dim` at `index`, which has the shape of the result."""
-    return np.take_along_axis(input, index, dim) if index.ndim else input.copy()
+    return along(input, index, dim) if index.ndim else input.copy()
 
 
 def spread_at(g: Tensor, index: Tensor, shape: tuple[int, ...], dim: int, keepdim: bool) -> Tensor:

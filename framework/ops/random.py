@@ -63,7 +63,7 @@ def standard_normals(n: int, wide: bool, where: device, generator: Generator | N
     """
     u = units(n + n % 2, wide, where, generator).reshape(-1, 2)
     of = u.dtype.type
-    r = np.sqrt(of(-2) * np.log1p(-u[:, 0]))
+    r = np.sqrt(of(-2) * np.log(of(1) - u[:, 0]))  # 1 - u is exact
     t = u[:, 1] * of(2 * np.pi)
     out = np.empty_like(u)
     np.multiply(r, np.cos(t), out=out[:, 0])
@@ -209,11 +209,17 @@ def randperm(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A random permutation of 0 .. n - 1: the order that sorts n random 64-bit keys, each of two lanes."""
+    """A random permutation of 0 .. n - 1: the order of n random keys of two lanes each.
+
+    The low bits of a key give way to its position, so that one sort of numbers does it.
+    """
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     where = home(device)
-    order = np.argsort(_pairs(n, generator_for(where, generator)))
+    bits = np.uint64(max(n - 1, 0).bit_length())
+    keys = _pairs(n, generator_for(where, generator)) >> bits << bits | np.arange(n, dtype=np.uint64)
+    keys.sort()
+    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
     made = delivered(order, (n,), dtype or int64, where)
     return finish(made, requires_grad) if out is None else deliver(made, out)
 

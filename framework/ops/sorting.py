@@ -15,7 +15,7 @@ from naiad.ops.arithmetic import where_op
 from naiad.ops.blends import lerp
 from naiad.ops.extremes import picked_grad, picked_rule
 from naiad.ops.forms import into, named, numpy_names
-from naiad.ops.picking import pick_op, spread_at
+from naiad.ops.picking import along, pick_op, spread_at
 from naiad.ops.predicates import isnan
 
 SortResult = named("sort", "values", "indices")
@@ -46,7 +46,7 @@ def sort_op(input: np.ndarray, *, dim: int, descending: bool) -> tuple:
     if not input.ndim:
         return input.copy(), np.zeros((), np.int64)
     index = np.ascontiguousarray(sorted_positions(input, dim, descending))
-    return np.take_along_axis(input, index, dim), index
+    return along(input, index, dim), index
 
 
 @public(
@@ -113,11 +113,11 @@ def topk_op(input: np.ndarray, *, k: int, dim: int, largest: bool, sorted: bool)
         cut = np.argpartition(input, n - k if largest else k - 1, dim)
         cut = np.take(cut, range(n - k, n) if largest else range(k), dim)
         cut.sort(dim)  # of equals the first ones come first
-        order = sorted_positions(np.take_along_axis(input, cut, dim), dim, largest)
-        index = np.take_along_axis(cut, order, dim)
+        order = sorted_positions(along(input, cut, dim), dim, largest)
+        index = along(cut, order, dim)
     else:
         index = np.take(sorted_positions(input, dim, largest), range(k), dim)
-    return np.take_along_axis(input, index, dim), index
+    return along(input, index, dim), index
 
 
 @public(
@@ -149,7 +149,7 @@ def _kth(input: np.ndarray, k: int, dim: int, keepdim: bool) -> tuple:
 
 
 def _picked(input: np.ndarray, index: np.ndarray, dim: int, keepdim: bool) -> tuple:
-    values = np.take_along_axis(input, index, dim)
+    values = along(input, index, dim)
     return (values, index) if keepdim else (values.squeeze(dim).copy(), index.squeeze(dim).copy())
 
 
@@ -182,7 +182,7 @@ def nanmedian_op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
         return input.copy(), np.zeros((), np.int64)
     there = np.count_nonzero(input == input, dim, keepdims=True)
     middle = np.maximum((there - 1) // 2, 0)
-    index = np.take_along_axis(np.argsort(input, dim, kind="stable"), middle, dim)
+    index = along(np.argsort(input, dim, kind="stable"), middle, dim)
     return _picked(input, index, dim, keepdim)
 
 
@@ -257,12 +257,12 @@ def mode_op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
         return input.copy(), np.zeros((), np.int64)
     rows = np.moveaxis(input, dim, -1)
     order = np.argsort(rows, -1, kind="stable")
-    ranked = np.take_along_axis(rows, order, -1)
+    ranked = along(rows, order, -1)
     place = np.arange(rows.shape[-1])
     begins = np.ones(ranked.shape, np.bool_)
     begins[..., 1:] = ranked[..., 1:] != ranked[..., :-1]
     run = place - np.maximum.accumulate(np.where(begins, place, 0), -1)  # how far into its run of equals
-    index = np.take_along_axis(order, run.argmax(-1)[..., None], -1)
+    index = along(order, run.argmax(-1)[..., None], -1)
     return _picked(input, np.moveaxis(index, -1, dim), dim, keepdim)
 
 
