@@ -51,7 +51,7 @@ def add_rows(out: np.ndarray, index: np.ndarray, source: np.ndarray, dim: int) -
         raise IndexError("index")
     rows = out.reshape(outer, size, inner)
     values = source.reshape(outer, numbers.size, inner)
-    if outer * inner >= _ROW:
+    if inner >= _ROW:
         target, given = (rows[0], values[0]) if outer == 1 else (rows.swapaxes(0, 1), values.swapaxes(0, 1))
         for i, row in zip(numbers.tolist(), given, strict=True):
             target[i] += row

@@ -39,6 +39,18 @@ def _grid(index: np.ndarray, dim: int) -> tuple:
     return tuple(grid)
 
 
+def _numbers(index: np.ndarray, dim: int, shape: Shape) -> np.ndarray:
+    """The numbers, among all elements of a contiguous array of `shape`, of those with the numbers `index`."""
+    if index.size and index.max() >= (shape[dim] if shape else 1):
+        raise IndexError("index")
+    steps = contiguous_strides(shape)
+    places = index * steps[dim] if steps and steps[dim] != 1 else index
+    for d, n in enumerate(index.shape):
+        if d != dim and n > 1:
+            places = places + (np.arange(n) * steps[d]).reshape((n,) + (1,) * (index.ndim - d - 1))
+    return places
+
+
 def _check_low(index: np.ndarray) -> None:
     if index.dtype.kind not in "iu" or (index.size and index.min() < 0):
         raise IndexError("index")
@@ -82,6 +94,10 @@ def gather_op(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     _check_low(index)
     if index.ndim != input.ndim:
         raise IndexError("index")
+    if input.flags.c_contiguous:
+        if any(n > m for d, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if d != dim):
+            raise IndexError("index")
+        return np.asarray(np.take(input.reshape(-1), _numbers(index, dim, input.shape)))
     return np.ascontiguousarray(input[_grid(index, dim)]).reshape(index.shape)
 
 
@@ -198,18 +214,16 @@ def combine_into(ufunc: np.ufunc) -> Any:
 
     def into(input: np.ndarray, index: np.ndarray, src: np.ndarray, *, dim: int) -> None:
         src = _prepare(input, index, src)
-        grid = _grid(index, dim)
         if not index.ndim or index.shape[dim] == 1:  # no place is met twice
+            grid = _grid(index, dim)
             input[grid] = ufunc(input[grid], src)
         elif input.flags.c_contiguous and index.size:
-            if index.max() >= input.shape[dim]:
+            if any(n > m for d, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if d != dim):
                 raise IndexError("index")
-            steps = [int(np.prod(input.shape[d + 1 :])) for d in range(input.ndim)]
-            places = sum(part * step for part, step in zip(grid, steps, strict=True))
-            flat = np.broadcast_to(places, index.shape).reshape(-1)
-            ufunc.at(input.reshape(-1), flat, np.broadcast_to(src, index.shape).reshape(-1))
+            places = _numbers(index, dim, input.shape).reshape(-1)
+            ufunc.at(input.reshape(-1), places, np.broadcast_to(src, index.shape).reshape(-1))
         else:
-            ufunc.at(input, grid, src)
+            ufunc.at(input, _grid(index, dim), src)
 
     return into
 
