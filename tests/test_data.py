@@ -1,7 +1,6 @@
 """Datasets, samplers, collating and the DataLoader in one process."""
 
 import collections
-import itertools
 import random
 
 import numpy as np
@@ -127,83 +126,6 @@ def test_random_split():
         data.random_split(range(7), [1.5, -0.5])
     with pytest.warns(UserWarning, match="index 1 is 0"):
         data.random_split(range(1), [0.9, 0.1])
-
-
-# --- samplers -------------------------------------------------------------------------------------------------------
-
-
-def test_random_sampler():
-    naiad.manual_seed(0)
-    sampler = data.RandomSampler(range(50))
-    first, second = list(sampler), list(sampler)
-    assert sorted(first) == sorted(second) == list(range(50)) and first != second
-    naiad.manual_seed(0)
-    assert list(sampler) == first
-    assert len(list(data.RandomSampler(range(5), num_samples=12))) == 12
-    drawn = list(data.RandomSampler(range(5), replacement=True, num_samples=5000))
-    counts = np.bincount(drawn, minlength=5)
-    assert len(drawn) == 5000 and counts.min() > 850 and counts.max() < 1150
-    generator = naiad.Generator().manual_seed(3)
-    one = list(data.RandomSampler(range(9), generator=generator))
-    assert one == list(data.RandomSampler(range(9), generator=generator.manual_seed(3)))
-    with pytest.raises(ValueError, match="num_samples=0"):
-        data.RandomSampler(range(5), num_samples=0)
-    with pytest.raises(TypeError, match="replacement=1"):
-        data.RandomSampler(range(5), 1)
-
-
-def test_subset_and_weighted_samplers():
-    assert sorted(data.SubsetRandomSampler([3, 5, 7])) == [3, 5, 7]
-    drawn = list(data.WeightedRandomSampler([0.0, 1.0, 3.0], 4000))
-    counts = np.bincount(drawn, minlength=3)
-    assert counts[0] == 0 and 850 < counts[1] < 1150
-    assert sorted(data.WeightedRandomSampler([1.0, 2.0, 3.0], 3, replacement=False)) == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"shape \(1, 2\)"):
-        data.WeightedRandomSampler([[1.0, 2.0]], 1)
-    with pytest.raises(ValueError, match="num_samples=-1"):
-        data.WeightedRandomSampler([1.0], -1)
-
-
-@pytest.mark.parametrize("drop_last", [False, True])
-@pytest.mark.parametrize("n", [0, 1, 5, 6])
-def test_batch_sampler(n, drop_last):
-    ours = data.BatchSampler(data.SequentialSampler(range(n)), 3, drop_last)
-    theirs = torch.utils.data.BatchSampler(range(n), 3, drop_last)
-    assert list(ours) == list(theirs) and len(ours) == len(theirs)
-
-
-def test_batch_sampler_checks():
-    with pytest.raises(ValueError, match="batch_size=0"):
-        data.BatchSampler(range(3), 0, False)
-    with pytest.raises(ValueError, match="drop_last=1"):
-        data.BatchSampler(range(3), 1, 1)
-
-
-@pytest.mark.parametrize("drop_last", [False, True])
-@pytest.mark.parametrize("n", [3, 10, 12, 13])
-def test_distributed_sampler(n, drop_last):
-    args = {"num_replicas": 4, "shuffle": False, "drop_last": drop_last}
-    for rank in range(4):
-        ours = data.DistributedSampler(range(n), rank=rank, **args)
-        theirs = torch.utils.data.DistributedSampler(range(n), rank=rank, **args)
-        assert list(ours) == list(theirs) and len(ours) == len(theirs)
-
-
-def test_distributed_sampler_shuffles_alike_everywhere():
-    from naiad.utils.data.distributed import DistributedSampler
-
-    samplers = [DistributedSampler(range(12), 3, rank) for rank in range(3)]
-    orders = []
-    for epoch in (0, 1):
-        for sampler in samplers:
-            sampler.set_epoch(epoch)
-        orders.append([list(sampler) for sampler in samplers])
-        assert sorted(itertools.chain(*orders[-1])) == list(range(12))
-    assert orders[0] != orders[1]
-    with pytest.raises(RuntimeError, match="pass num_replicas and rank"):
-        DistributedSampler(range(3))
-    with pytest.raises(ValueError, match="Invalid rank 3"):
-        DistributedSampler(range(3), 3, 3)
 
 
 # --- collating ------------------------------------------------------------------------------------------------------
@@ -396,3 +318,23 @@ def test_fixed_attributes():
         loader.batch_size = 3
     loader.timeout = 0
     assert random.choice(list(loader)).tolist() in [[0], [1], [4]]
+
+
+def test_too_many_workers_warn():
+    with pytest.warns(UserWarning, match="will create 1000 worker processes"):
+        DataLoader(Squares(1), num_workers=1000)
+
+
+def test_numpy_seed_is_torchs():
+    from naiad.utils.data._utils.worker import seed_everything
+
+    before = np.random.get_state(), random.getstate(), naiad.get_rng_state()
+    try:
+        seed_everything(2**40 + 17, 3)
+        drawn = np.random.random(5)
+        np.random.seed(torch.utils.data._utils.worker._generate_state(2**40 + 17, 3))
+        assert (drawn == np.random.random(5)).all()
+    finally:
+        np.random.set_state(before[0])
+        random.setstate(before[1])
+        naiad.set_rng_state(before[2])

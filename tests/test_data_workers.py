@@ -161,22 +161,6 @@ def test_seeds():
     assert list(DataLoader(Calls(2, draw), batch_size=None, collate_fn=tuple, num_workers=2)) != runs[0]
 
 
-def test_numpy_seed_is_torchs():
-    worker = pytest.importorskip("torch.utils.data._utils.worker", reason="needs the oracle extra")
-    from naiad.utils.data._utils.worker import seed_everything
-
-    before = np.random.get_state(), random.getstate(), naiad.get_rng_state()
-    try:
-        seed_everything(2**40 + 17, 3)
-        drawn = np.random.random(5)
-        np.random.seed(worker._generate_state(2**40 + 17, 3))
-        assert (drawn == np.random.random(5)).all()
-    finally:
-        np.random.set_state(before[0])
-        random.setstate(before[1])
-        naiad.set_rng_state(before[2])
-
-
 def test_worker_init_fn():
     def init(worker_id):
         os.environ["NAIAD_TEST_WORKER"] = f"worker {worker_id}"
@@ -338,11 +322,6 @@ def test_timeout():
     iterator = iter(DataLoader(Calls(2, lambda i: time.sleep(0.8) or i), num_workers=1, timeout=0.2))
     with pytest.raises(RuntimeError, match=r"DataLoader timed out after 0\.2 seconds"):
         next(iterator)
-
-
-def test_too_many_workers_warn():
-    with pytest.warns(UserWarning, match="will create 1000 worker processes"):
-        DataLoader(Numbers(1), num_workers=1000)
 
 
 def test_needs_importable_names_to_spawn():
