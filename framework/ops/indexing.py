@@ -51,10 +51,15 @@ def add_rows(out: np.ndarray, index: np.ndarray, source: np.ndarray, dim: int) -
         raise IndexError("index")
     rows = out.reshape(outer, size, inner)
     values = source.reshape(outer, numbers.size, inner)
-    if inner >= _ROW:
+    if outer * inner >= _ROW:
+        turn = outer > 1 and inner < _ROW  # adding short rows is slower than turning everything round and back
         target, given = (rows[0], values[0]) if outer == 1 else (rows.swapaxes(0, 1), values.swapaxes(0, 1))
+        if turn:
+            target, given = np.ascontiguousarray(target), np.ascontiguousarray(given)
         for i, row in zip(numbers.tolist(), given, strict=True):
             target[i] += row
+        if turn:
+            rows[...] = target.swapaxes(0, 1)
         return
     if numbers.min() < 0:
         numbers = np.where(numbers < 0, numbers + size, numbers)

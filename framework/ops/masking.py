@@ -140,10 +140,21 @@ def _nonzero_rule(input: Tensor) -> tuple:
 @primitive(rule=_nonzero_rule, widen=False)
 def nonzero_op(input: np.ndarray) -> np.ndarray:
     """The places of the elements that are not 0, one per row."""
-    columns = np.nonzero(input) if input.ndim else ()
-    if not columns:
+    if not input.ndim:
         return np.zeros((int(bool(input)), 0), np.int64)
-    return columns[0].reshape(-1, 1) if len(columns) == 1 else np.stack(columns, 1)
+    flat = np.ascontiguousarray(input).reshape(-1)
+    mask = flat if flat.dtype == np.bool_ else flat != 0
+    numbers = mask.nonzero()[0]
+    if input.ndim == 1 or not numbers.size:
+        return numbers.reshape(-1, 1) if input.ndim == 1 else np.zeros((0, input.ndim), np.int64)
+    # Row by row: repeating the numbers of the rows is quicker than dividing those of the elements.
+    rows = mask.reshape(-1, input.shape[-1])
+    counts, n = np.count_nonzero(rows, axis=1), np.arange(len(rows))
+    out = np.empty((numbers.size, input.ndim), np.int64)
+    for d, column in enumerate(np.unravel_index(n, input.shape[:-1])):
+        out[:, d] = np.repeat(column, counts)
+    out[:, -1] = numbers - np.repeat(n * input.shape[-1], counts)
+    return out
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2)), s.call(s.bools(2, 2, 2), as_tuple=True)])
