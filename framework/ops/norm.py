@@ -17,11 +17,18 @@ from naiad.core.primitive import primitive
 from naiad.core.state import current
 from naiad.core.tensor import Tensor
 from naiad.ops.movement import reshape, reshape_op
+from naiad.ops.norm_numpy import (
+    channels_forward,
+    channels_gradient,
+    channels_weight_gradient,
+    rows_forward,
+    rows_gradient,
+    rows_weight_gradient,
+)
 from naiad.ops.reduction import sum_dims
 
 ndarray = np.ndarray
 Shape = tuple[int, ...]
-_BLOCK = 1 << 16  # elements that the row by row versions work on at a time, so that temporaries stay in cache
 
 
 def _rule(
@@ -45,46 +52,22 @@ def _statistics_shape(view: Shape, axes: Shape) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(view))
 
 
-def _last_only(view: Shape, axes: Shape) -> bool:
-    return axes == (len(view) - 1,)
-
-
 # ---------------------------------------------------------------- NumPy
-def moments(x: ndarray, axes: Shape) -> tuple[ndarray, ndarray, ndarray]:
-    """mean, x - mean (fresh) and variance."""
-    n = x.dtype.type(prod(x.shape[a] for a in axes))
-    mean = np.add.reduce(x, axes, keepdims=True)
-    mean /= n
-    centred = x - mean
-    var = np.add.reduce(centred * centred, axes, keepdims=True)
-    var /= n
-    return mean, centred, var
+class _Layout:
+    """How a normalization is laid out for NumPy: as rows, or as channels.
 
+    inner: weight and bias belong to the elements of a row, or to channels; else they are applied to the view.
+    """
 
-def _normalize_rows(x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float) -> tuple:
-    """The same for the last axis, some rows at a time. The extra passes then go over what is in cache."""
-    rows, n = prod(x.shape[:-1]), x.shape[-1]
-    flat = x.reshape(rows, n)
-    out = np.empty(x.shape, x.dtype)
-    y = out.reshape(rows, n)
-    mean, var = np.empty((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
-    size, inverse = x.dtype.type(n), x.dtype.type(eps)
-    for start in range(0, rows, max(1, _BLOCK // max(n, 1))):
-        part = slice(start, start + max(1, _BLOCK // max(n, 1)))
-        to = y[part]
-        centre = np.add.reduce(flat[part], 1, keepdims=True, out=mean[part])
-        centre /= size
-        np.subtract(flat[part], centre, out=to)
-        spread = var[part]
-        np.einsum("ij,ij->i", to, to, out=spread[:, 0])
-        spread /= size
-        to *= 1 / np.sqrt(spread + inverse)
-        if weight is not None:
-            to *= weight
-        if bias is not None:
-            to += bias
-    shape = (*x.shape[:-1], 1)
-    return out, mean.reshape(shape), var.reshape(shape)
+    def __init__(self, view: Shape, axes: Shape, affine: Shape) -> None:
+        self.channels = axes == (0, 2) and len(view) == 3
+        first = axes[0]
+        if not self.channels and axes != tuple(range(first, len(view))):
+            raise ValueError(f"statistics over {axes} of {len(view)} dimensions")
+        self.shape = view if self.channels else (prod(view[:first]), prod(view[first:]))
+        self.statistics = _statistics_shape(view, axes)
+        self.inner = self.channels or prod(affine) == self.shape[1] == prod(affine[first:])
+        self.mean_shape = (1, view[1], 1) if self.channels else (self.shape[0], 1)
 
 
 def _check(input: ndarray, *operands: ndarray | None) -> None:
@@ -119,19 +102,17 @@ def normalized(
 ) -> tuple:
     """(x - mean) / sqrt(var + eps) * weight + bias, the mean and the (biased) variance."""
     _check(input, weight, bias)
-    x = input.reshape(view)
-    if _last_only(view, axes) and prod(affine) == view[-1]:
-        y, mean, var = _normalize_rows(
-            x, None if weight is None else weight.reshape(-1), None if bias is None else bias.reshape(-1), eps
-        )
-        return y.reshape(input.shape), mean, var
-    mean, y, var = moments(x, axes)
-    y *= 1 / np.sqrt(var + x.dtype.type(eps))
-    if weight is not None:
-        y *= weight.reshape(affine)
-    if bias is not None:
-        y += bias.reshape(affine)
-    return y.reshape(input.shape), mean, var
+    layout = _Layout(view, axes, affine)
+    forward = channels_forward if layout.channels else rows_forward
+    own = [None if o is None or not layout.inner else o.reshape(-1) for o in (weight, bias)]
+    y, mean, var = forward(input.reshape(layout.shape), *own, eps)
+    if not layout.inner:
+        y = y.reshape(view)
+        if weight is not None:
+            y *= weight.reshape(affine)
+        if bias is not None:
+            y += bias.reshape(affine)
+    return y.reshape(input.shape), mean.reshape(layout.statistics), var.reshape(layout.statistics)
 
 
 def _sum_to_affine(g: Tensor, affine: Shape, shape: Shape) -> Tensor:
@@ -185,73 +166,33 @@ def normalized_grad(
     eps: float,
 ) -> ndarray:
     """(g*w - mean(g*w) - unit * mean(g*w * unit)) / sqrt(var + eps), with unit = (x - mean) / sqrt(var + eps)."""
-    of = input.dtype.type
-    inverse = 1 / np.sqrt(var + of(eps))
-    g, x = grad.reshape(view), input.reshape(view)
-    if _last_only(view, axes) and prod(affine) == view[-1]:
-        scale = None if weight is None else weight.reshape(-1)
-        return _row_gradient(g, x, scale, mean, inverse).reshape(input.shape)
-    n = of(prod(view[a] for a in axes))
-    scaled = g * weight.reshape(affine) if weight is not None else g
-    unit = x - mean
-    unit *= inverse
-    product = scaled * unit
-    unit *= np.add.reduce(product, axes, keepdims=True) / n
-    np.subtract(scaled, unit, out=product)
-    product -= np.add.reduce(scaled, axes, keepdims=True) / n
-    product *= inverse
-    return product.reshape(input.shape)
+    layout = _Layout(view, axes, affine)
+    inverse = 1 / np.sqrt(var + input.dtype.type(eps))
+    own, g = None, grad
+    if weight is not None:
+        if layout.inner:
+            own = weight.reshape(-1)
+        else:
+            g = grad.reshape(view) * weight.reshape(affine)
+    gradient = channels_gradient if layout.channels else rows_gradient
+    x, means = input.reshape(layout.shape), layout.mean_shape
+    out = gradient(g.reshape(x.shape), x, own, mean.reshape(means), inverse.reshape(means))
+    return out.reshape(input.shape)
 
 
-def _row_gradient(g: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inverse: ndarray) -> ndarray:
-    rows, n = prod(x.shape[:-1]), x.shape[-1]
-    g, flat, mean, inverse = g.reshape(rows, n), x.reshape(rows, n), mean.reshape(rows, 1), inverse.reshape(rows, 1)
-    out = np.empty((rows, n), x.dtype)
-    step = max(1, _BLOCK // max(n, 1))
-    share = x.dtype.type(1 / n) if n else x.dtype.type(0)
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        unit = flat[part] - mean[part]
-        unit *= inverse[part]
-        scaled = np.multiply(g[part], weight, out=out[part]) if weight is not None else g[part]
-        through_var = np.einsum("ij,ij->i", scaled, unit)
-        through_var *= share
-        through_mean = np.add.reduce(scaled, 1)
-        through_mean *= share
-        unit *= through_var[:, None]
-        to = np.subtract(scaled, unit, out=out[part])
-        to -= through_mean[:, None]
-        to *= inverse[part]
-    return out
-
-
-@primitive(
-    rule=lambda grad, input, *rest, affine, **attrs: (affine, input._dtype), kernel="norm.normalize_weight_grad"
-)
+@primitive(rule=lambda grad, input, *rest, affine, **attrs: (affine, input._dtype), kernel="norm.normalize_weight_grad")
 def normalized_weight_grad(
     grad: ndarray, input: ndarray, mean: ndarray, var: ndarray, *, view: Shape, axes: Shape, affine: Shape, eps: float
 ) -> ndarray:
     """The sum of g * unit over everything but the affine's own axes."""
+    layout = _Layout(view, axes, affine)
     inverse = 1 / np.sqrt(var + input.dtype.type(eps))
-    g, x = grad.reshape(view), input.reshape(view)
-    if _last_only(view, axes) and prod(affine) == view[-1]:
-        return _row_weight_gradient(g, x, mean, inverse).reshape(affine)
-    unit = x - mean
+    if layout.inner:
+        gradient = channels_weight_gradient if layout.channels else rows_weight_gradient
+        x, means = input.reshape(layout.shape), layout.mean_shape
+        return gradient(grad.reshape(x.shape), x, mean.reshape(means), inverse.reshape(means)).reshape(affine)
+    unit = input.reshape(view) - mean
     unit *= inverse
-    unit *= g
+    unit *= grad.reshape(view)
     dims = tuple(i for i, n in enumerate(affine) if n == 1)
     return np.add.reduce(unit, dims, keepdims=True)
-
-
-def _row_weight_gradient(g: ndarray, x: ndarray, mean: ndarray, inverse: ndarray) -> ndarray:
-    rows, n = prod(x.shape[:-1]), x.shape[-1]
-    g, flat, mean, inverse = g.reshape(rows, n), x.reshape(rows, n), mean.reshape(rows, 1), inverse.reshape(rows, 1)
-    out = np.zeros(n, x.dtype)
-    step = max(1, _BLOCK // max(n, 1))
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        unit = flat[part] - mean[part]
-        unit *= inverse[part]
-        unit *= g[part]
-        out += np.add.reduce(unit, 0)
-    return out
