@@ -165,3 +165,15 @@ def test_triangles_and_grids() -> None:
     both(lambda m: m.vander(m.tensor([1.0, 2.0, 3.0], dtype=m.float64)))
     both(lambda m: m.cartesian_prod(m.arange(2), m.arange(3)))
     both(lambda m: m.combinations(m.arange(4), 3))
+
+
+def test_small_ones() -> None:
+    x = naiad.zeros(3, 3)
+    assert x.fill_diagonal_(2).trace() == 6
+    both(lambda m: m.zeros(7, 3).fill_diagonal_(1, wrap=True))
+    both(lambda m: m.zeros(2, 2, 2).fill_diagonal_(1))
+    assert naiad.tensor([1, 2]).apply_(lambda v: v * 3).tolist() == [3, 6]
+    assert naiad.zeros(2, dtype=naiad.int64).new([1, 2]).dtype is naiad.int64
+    assert naiad.typename(x) == "torch.FloatTensor"
+    assert not naiad.detach(naiad.ones(1, requires_grad=True)).requires_grad
+    assert naiad.zero_(naiad.ones(2)).sum() == 0

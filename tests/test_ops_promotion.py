@@ -80,6 +80,8 @@ def test_operators_with_numbers_on_the_left(sign: str) -> None:
 
     for dtype in DTYPES:
         for number in (True, 3, 2.5):
+            if sign == "-" and number is True:
+                continue  # PyTorch refuses it; here a bool is the number 1
             assert apply(naiad, dtype, number) == apply(torch, dtype, number), f"{number} {sign} {dtype}"
 
 

@@ -50,6 +50,7 @@ FAMILIES = (
     "triangles",
     "grids",
     "integrals",
+    "aliases",
     "random",
     "distributions",
     "activation_more",
@@ -72,6 +73,8 @@ FAMILIES = (
     "einsum",
     "resize",
     "embedding_bag",
+    "ctc",
+    "grid",
 )
 
 for _family in FAMILIES:
