@@ -24,6 +24,7 @@ from naiad.core.device import CPU, CUDA, device
 from naiad.core.dispatch import apply, constant, deliver, explain, gradient_mask, number_dtype, settle
 from naiad.core.dtype import BOOL, FLOAT, HALVES, INT, combine, dtype, promote_types
 from naiad.core.dtype import bool as bool_
+from naiad.core.numpy_program import compile_program
 from naiad.core.op import Op, publish
 from naiad.core.quiet import quiet, quietly
 from naiad.core.state import State, current, default_dtype
@@ -198,7 +199,11 @@ def _numpy_kernel(op: Elementwise, common: dtype, result: dtype) -> Callable:
             return _swapped(_ufunc_kernel(ufunc, 2))
         if ufunc is not None and len(args) == 2 and args[0] is recorded.inputs[0] and not isinstance(args[1], Symbol):
             return _ufunc_kernel_with_number(ufunc, constant(args[1], common))
-    return _body_kernel(op.body, common, result)
+    whole = _body_kernel(op.body, common, result)
+    if common.kind != FLOAT or common in HALVES or not recorded.lines or op.flags:
+        return whole
+    lines = recorded.prune(value)
+    return _program_kernel(whole, compile_program(op.name, op.operands, lines, value, common.np), common.np, result.np)
 
 
 def _keeps(ufunc: np.ufunc, common: dtype, result: dtype) -> bool:
@@ -264,6 +269,28 @@ def _body_kernel(body: Callable, common: dtype, result: dtype) -> Callable:
                     return out.copy()
             return out
         return out.copy()
+
+    return kernel
+
+
+def _program_kernel(whole: Callable, program: Callable, dtype: np.dtype, result: np.dtype) -> Callable:
+    """The body as a program where the operands are alike in shape and lie contiguously, else the body itself."""
+
+    def kernel(*arrays: ndarray) -> ndarray:
+        shape: tuple[int, ...] = ()
+        for a in arrays:
+            if a.ndim:
+                if not a.flags.c_contiguous or (shape and a.shape != shape):
+                    return whole(*arrays)
+                shape = a.shape
+            if a.dtype != dtype:
+                return whole(*arrays)
+        out = np.empty(shape, result)
+        try:
+            quiet.run(program, arrays, out)
+        except RuntimeError:
+            quietly(program, arrays, out)
+        return out
 
     return kernel
 

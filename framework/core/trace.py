@@ -105,13 +105,16 @@ def used(lines: Sequence[tuple[Symbol, str, tuple]], result: Any) -> set[str]:
     return names | ({result.name} if isinstance(result, Symbol) else set())
 
 
+def literal(value: Any) -> str:
+    """A number as Python source."""
+    return f"float('{value}')" if isinstance(value, float) and value - value != 0 else repr(value)
+
+
 def python_source(name: str, operands: Sequence[str], lines: Sequence[tuple], result: Any) -> str:
     """The trace as a Python function of a maths namespace and the operands: a body again."""
 
     def show(value: Any) -> str:
-        if isinstance(value, Symbol):
-            return value.name
-        return f"float('{value}')" if isinstance(value, float) and value - value != 0 else repr(value)
+        return value.name if isinstance(value, Symbol) else literal(value)
 
     def expression(op: str, args: tuple) -> str:
         shown = [show(a) for a in args]
@@ -125,14 +128,18 @@ def python_source(name: str, operands: Sequence[str], lines: Sequence[tuple], re
     return "\n".join([f"def {name}(m, {', '.join(operands)}):", *body, f"    return {show(result)}", ""])
 
 
-def compile_body(source: str, name: str) -> Callable:
-    """A body from its source, which stays readable as `body.__source__` and in tracebacks."""
+def compile_text(source: str, name: str, scope: dict[str, Any]) -> Callable:
+    """A function from its source, which stays readable as `function.__source__` and in tracebacks."""
     import linecache
 
-    filename = f"<naiad body {name}>"
+    filename = f"<naiad {name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    scope: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), scope)  # noqa: S102 - our own text, printed from a trace
-    body = scope[name]
-    body.__source__ = source
-    return body
+    function = scope[name]
+    function.__source__ = source
+    return function
+
+
+def compile_body(source: str, name: str) -> Callable:
+    """A body from its source."""
+    return compile_text(source, name, {})

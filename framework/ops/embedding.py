@@ -180,7 +180,7 @@ def embedding(
 @public(
     "naiad",
     name="embedding",
-    samples=lambda s: [s.call(s(5, 4), s.ints(2, 3)), s.call(s(5, 4), s.ints(6), 1, True, False)],
+    samples=lambda s: [s.call(s(5, 4), s.ints(2, 3)), s.call(s(5, 4), s.ints(6), padding_idx=1, scale_grad_by_freq=True)],
 )
 def embedding_of(
     weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
