@@ -103,6 +103,7 @@ def _max_rule(
 
 @primitive(
     rule=_max_rule,
+    kernel="pool.max_pool",
     outputs=2,
     grad=(
         lambda g, out1, input_shape, kernel, stride, padding, dilation, ceil: max_pool_grad(
@@ -161,6 +162,7 @@ def _places_with_nan(x: ndarray, w: Windows, of: np.dtype) -> ndarray:
         (*grad._array.shape[: grad._array.ndim - len(kernel)], *size),
         grad._dtype,
     ),
+    kernel="pool.max_pool_grad",
     grad=(
         lambda g, place, kernel, stride, padding, dilation, ceil: pick_place(
             g, place, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil=ceil
@@ -198,6 +200,7 @@ def max_pool_grad(
 
 @primitive(
     rule=lambda input, place, **_: (place._array.shape, input._dtype),
+    kernel="pool.pick_place",
     widen=False,
     grad=(
         lambda g, place, input_shape, kernel, stride, padding, dilation, ceil: max_pool_grad(
@@ -224,7 +227,7 @@ def pick_place(
     return out
 
 
-@primitive(rule=lambda place, **_: (place._array.shape, int64), widen=False)
+@primitive(rule=lambda place, **_: (place._array.shape, int64), kernel="pool.place_indices", widen=False)
 def place_indices(
     place: ndarray, *, size: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, ceil: bool
 ) -> ndarray:

@@ -45,6 +45,7 @@ def _avg_rule(input: Tensor, *, kernel: Shape, stride: Shape, padding: Shape, ce
 
 @primitive(
     rule=_avg_rule,
+    kernel="pool.avg_pool",
     grad=(
         lambda g, input_shape, kernel, stride, padding, ceil, include_pad, override: avg_pool_grad(
             g,
@@ -87,6 +88,7 @@ def avg_pool_op(
         (*grad._array.shape[: grad._array.ndim - len(kernel)], *size),
         grad._dtype,
     ),
+    kernel="pool.avg_pool_grad",
     grad=(
         lambda g, kernel, stride, padding, ceil, include_pad, override: avg_pool_op(
             g,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from naiad.kernels import conv, cross_entropy, embedding, matmul, norm
+from naiad.kernels import conv, cross_entropy, embedding, matmul, norm, pool
 
 BF16, I64 = "bfloat16", "int64"
 
@@ -91,5 +91,21 @@ def products(array: Callable) -> dict[str, Callable[[], None]]:
     }
 
 
+def pools(array: Callable) -> dict[str, Callable[[], None]]:
+    def pooled(dtype, size, rank):
+        two, ones = (2,) * rank, (1,) * rank
+        facts = dict(kernel=(3,) * rank, stride=two, padding=ones, ceil=False)
+        half = tuple(n // 2 for n in size)
+        x, y, place = array((8, 64, *size), dtype), array((8, 64, *half), dtype), array((8, 64, *half), "uint8")
+        pool.max_pool((y, place), x, places=True, dilation=ones, **facts)
+        pool.max_pool_grad(x, y, place, size=size, dilation=ones, **facts)
+        pool.pick_place(y, x, place, dilation=ones, **facts)
+        pool.place_indices(array((8, 64, *half), I64), place, size=size, dilation=ones, **facts)
+        pool.avg_pool(y, x, include_pad=False, override=None, **facts)
+        pool.avg_pool_grad(x, y, size=size, include_pad=False, override=None, **facts)
+
+    return {"pool2d": lambda: pooled(BF16, (112, 112), 2), "pool3d": lambda: pooled("float32", (16, 56, 56), 3)}
+
+
 def cases(array: Callable) -> dict[str, Callable[[], None]]:
-    return normalizations(array) | losses(array) | products(array)
+    return normalizations(array) | losses(array) | products(array) | pools(array)
