@@ -21,9 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("NAIAD_CUDA", "interpret")
         if os.environ["NAIAD_CUDA"] == "interpret":
             os.environ["TRITON_INTERPRET"] = "1"  # triton reads it once, when it is first imported
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(variable, "1")  # the workers share the cores already
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # threads of two libraries wait for each other's cores
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
