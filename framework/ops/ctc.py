@@ -25,13 +25,13 @@ def log_add_three(m: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _numbers(lengths: Any) -> np.ndarray:
-    found = lengths.cpu().numpy() if isinstance(lengths, Tensor) else np.asarray(lengths)  # type: ignore[attr-defined]
+    found = lengths.cpu().numpy() if isinstance(lengths, Tensor) else np.asarray(lengths)
     return found.reshape(-1).astype(np.int64)
 
 
 def _padded_targets(targets: Tensor, lengths: np.ndarray, batch: int) -> np.ndarray:
     """Targets as (N, longest), from (N, S) or one after the other in (sum of lengths,)."""
-    values = targets.cpu().numpy()  # type: ignore[attr-defined]
+    values = targets.cpu().numpy()
     longest = int(lengths.max(initial=0))
     if values.ndim == 2:
         if values.shape[0] != batch or values.shape[1] < longest:
@@ -82,16 +82,16 @@ def ctc_loss(
         reduction = ("none", "mean", "sum")[reduction]
     single = log_probs.ndim == 2
     if single:
-        log_probs = log_probs.unsqueeze(1)  # type: ignore[attr-defined]
+        log_probs = log_probs.unsqueeze(1)
     inputs, lengths = _numbers(input_lengths), _numbers(target_lengths)
     _check(log_probs, inputs, lengths, blank)
     losses = _losses(log_probs, _padded_targets(targets, lengths, log_probs._array.shape[1]), inputs, lengths, blank)
     if zero_infinity:
         losses = where_op(losses == float("inf"), 0.0, losses)
     if reduction == "mean":
-        per = from_numpy(np.maximum(lengths, 1)).to(losses._device, losses._dtype)  # type: ignore[attr-defined]
-        return (losses / per).mean()  # type: ignore[operator]
-    return reduced(losses[0] if single and reduction == "none" else losses, reduction)  # type: ignore[index]
+        per = from_numpy(np.maximum(lengths, 1)).to(losses._device, losses._dtype)
+        return (losses / per).mean()
+    return reduced(losses[0] if single and reduction == "none" else losses, reduction)
 
 
 def _losses(log_probs: Tensor, targets: np.ndarray, inputs: np.ndarray, lengths: np.ndarray, blank: int) -> Tensor:
@@ -105,15 +105,17 @@ def _losses(log_probs: Tensor, targets: np.ndarray, inputs: np.ndarray, lengths:
     skips[:, 2:] = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
 
     def tensor(array: np.ndarray) -> Tensor:
-        return from_numpy(np.ascontiguousarray(array)).to(home)  # type: ignore[attr-defined]
+        return from_numpy(np.ascontiguousarray(array)).to(home)
 
     index = tensor(np.broadcast_to(states, (steps, *states.shape)))
-    scores = log_probs.gather(2, index)  # type: ignore[attr-defined]
+    scores = log_probs.gather(2, index)
     allowed = tensor(skips)
     pad = PUBLIC["nn.functional"]["pad"]
     first = np.full(states.shape, _NEVER)
     first[:, :2] = 0
-    alpha = scores[0] + tensor(first).to(of) if steps else None
+    if not steps:
+        raise RuntimeError(f"ctc_loss: log_probs must have at least one step, got shape {list(log_probs.shape)}")
+    alpha = scores[0] + tensor(first).to(of)
     for t in range(1, steps):
         one = pad(alpha, (1, -1), value=_NEVER)
         two = where_op(allowed, pad(alpha, (2, -2), value=_NEVER) if states.shape[1] > 1 else one, _NEVER)
@@ -121,5 +123,5 @@ def _losses(log_probs: Tensor, targets: np.ndarray, inputs: np.ndarray, lengths:
     ends = np.stack([2 * lengths, np.maximum(2 * lengths - 1, 0)], 1)
     last = alpha.gather(1, tensor(ends))
     other = where_op(tensor(lengths > 0), last[:, 1], _NEVER)
-    total = -log_add_three(last[:, 0], other, _NEVER)  # type: ignore[operator]
+    total = -log_add_three(last[:, 0], other, _NEVER)
     return where_op(total > _IMPOSSIBLE, float("inf"), total)

@@ -31,7 +31,7 @@ def _starts(input: Tensor, offsets: Tensor | None, include_last: bool) -> np.nda
         raise ValueError("embedding_bag: offsets has to be a 1D Tensor but got None")
     if offsets.ndim != 1:
         raise ValueError(f"embedding_bag: offsets has to be a 1D Tensor, got {offsets.ndim}D")
-    starts = offsets.cpu().numpy().astype(np.int64)  # type: ignore[attr-defined]
+    starts = offsets.cpu().numpy().astype(np.int64)
     if starts.size and starts[0] != 0:
         raise RuntimeError(
             "embedding_bag: offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
@@ -47,7 +47,7 @@ def _starts(input: Tensor, offsets: Tensor | None, include_last: bool) -> np.nda
 def _pick(rows: Tensor, places: np.ndarray) -> Tensor:
     """The rows (n, ...) at places (bags, longest): (bags, longest, ...)."""
     index = from_numpy(places.reshape(-1)).to(rows._device)
-    return reshape(rows.index_select(0, index), (*places.shape, *rows._array.shape[1:]))  # type: ignore[attr-defined]
+    return reshape(rows.index_select(0, index), (*places.shape, *rows._array.shape[1:]))
 
 
 def _samples(s: Any) -> list:
@@ -102,23 +102,23 @@ def embedding_bag(
     lengths = np.diff(starts)
     bags, longest = len(lengths), int(lengths.max(initial=0))
     if not longest:
-        return rows.sum(0).expand(bags, weight._array.shape[1]).clone()  # type: ignore[attr-defined]
+        return rows.sum(0).expand(bags, weight._array.shape[1]).clone()
     counted = np.arange(longest) < lengths[:, None]
     places = np.where(counted, starts[:-1, None] + np.arange(longest), 0)
     if padding_idx is not None:
-        counted &= flat.cpu().numpy()[places] != padding_idx % weight._array.shape[0]  # type: ignore[attr-defined]
-    mask = from_numpy(counted[:, :, None]).to(weight._device)  # type: ignore[attr-defined]
+        counted &= flat.cpu().numpy()[places] != padding_idx % weight._array.shape[0]
+    mask = from_numpy(counted[:, :, None]).to(weight._device)
     picked = _pick(rows, places)
     if mode == "max":
         largest = where_op(mask, picked, -np.inf).max(1)[0]
-        return where_op(from_numpy(counted.any(1)[:, None]).to(weight._device), largest, 0.0)  # type: ignore[attr-defined]
+        return where_op(from_numpy(np.any(counted, 1, keepdims=True)).to(weight._device), largest, 0.0)
     if per_sample_weights is not None:
-        picked = picked * _pick(reshape(per_sample_weights, (-1, 1)), places)  # type: ignore[operator]
+        picked = picked * _pick(reshape(per_sample_weights, (-1, 1)), places)
     total = where_op(mask, picked, 0.0).sum(1)
     if mode == "sum":
         return total
     counts = np.maximum(counted.sum(1), 1)[:, None]
-    return total / from_numpy(counts).to(weight._device, weight._dtype)  # type: ignore[attr-defined]
+    return total / from_numpy(counts).to(weight._device, weight._dtype)
 
 
 @public("nn.functional", samples=lambda s: [s.call(s(4, 3), s(5, 3), s.ints(4))])

@@ -31,8 +31,8 @@ def _bounded(at: Tensor, size: int, mode: str, align: bool) -> Tensor:
     """Positions brought into the image, for the padding modes that do so."""
     if mode == "reflection":
         low, span = (0.0, size - 1.0) if align else (-0.5, float(size))
-        at = mirrored(at, low, span) if span else at * 0  # type: ignore[operator]
-    return at.clamp(0, size - 1) if mode != "zeros" else at  # type: ignore[attr-defined]
+        at = mirrored(at, low, span) if span else at * 0
+    return at.clamp(0, size - 1) if mode != "zeros" else at
 
 
 def _cubic(t: Tensor) -> list:
@@ -44,15 +44,15 @@ def _cubic(t: Tensor) -> list:
     def far(x: Any) -> Any:
         return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
 
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]  # type: ignore[operator]
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
 def _taps(at: Tensor, mode: str) -> list[tuple[Tensor, Any]]:
     """(position, weight) along one dimension."""
     if mode == "nearest":
-        return [(at.detach().round(), None)]  # type: ignore[attr-defined]
-    low = at.detach().floor()  # type: ignore[attr-defined]
-    t = at - low  # type: ignore[operator]
+        return [(at.detach().round(), None)]
+    low = at.detach().floor()
+    t = at - low
     if mode == "bilinear":
         return [(low, 1 - t), (low + 1, t)]
     return [(low + i - 1, weight) for i, weight in enumerate(_cubic(t))]
@@ -122,7 +122,7 @@ def _sample(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bo
     flat = reshape(input, (n, c, prod(sizes)))
     per_dim = []
     for d, size in enumerate(sizes):
-        at = grid.select(-1, len(sizes) - 1 - d)  # type: ignore[attr-defined]  # x comes first, and is the last dimension
+        at = grid.select(-1, len(sizes) - 1 - d)  # x comes first, and is the last dimension
         at = (at + 1) * ((size - 1) / 2) if align else ((at + 1) * size - 1) / 2
         if mode != "bicubic":
             at = _bounded(at, size, padding_mode, align)
@@ -133,7 +133,7 @@ def _sample(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bo
         out = term if out is None else out + term
     assert out is not None
     if mode == "nearest" and grid._needs_grad:  # the gradient of the places is zero, not missing
-        out = out + reshape(zero_of.call(grid.select(-1, 0)), (n, 1, prod(places)))  # type: ignore[attr-defined]
+        out = out + reshape(zero_of.call(grid.select(-1, 0)), (n, 1, prod(places)))
     return reshape(out, (n, c, *places))
 
 
@@ -153,7 +153,7 @@ def _corner(
         if weight is not None:
             factor = weight if factor is None else factor * weight
     wide = reshape(index.long(), (shape[0], 1, shape[2])).expand(shape)
-    picked = flat.gather(2, wide)  # type: ignore[attr-defined]
+    picked = flat.gather(2, wide)
     return picked if factor is None else picked * reshape(factor, (shape[0], 1, shape[2]))
 
 
@@ -180,5 +180,5 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         axes.append(at if align_corners else at * ((n - 1) / n))
     spread = np.meshgrid(*axes, indexing="ij")
     places = np.stack([*reversed(spread), np.ones_like(spread[0])], -1).reshape(1, -1, rank + 1)
-    base = from_numpy(places).to(theta._device, theta._dtype)  # type: ignore[attr-defined]
+    base = from_numpy(places).to(theta._device, theta._dtype)
     return reshape(matmul(base, transposed(theta)), (size[0], *size[2:], rank))

@@ -104,8 +104,8 @@ def normalized(
     _check(input, weight, bias)
     layout = _Layout(view, axes, affine)
     forward = channels_forward if layout.channels else rows_forward
-    own = [None if o is None or not layout.inner else o.reshape(-1) for o in (weight, bias)]
-    y, mean, var = forward(input.reshape(layout.shape), *own, eps)
+    own_weight, own_bias = (None if o is None or not layout.inner else o.reshape(-1) for o in (weight, bias))
+    y, mean, var = forward(input.reshape(layout.shape), own_weight, own_bias, eps)
     if not layout.inner:
         y = y.reshape(view)
         if weight is not None:
