@@ -359,3 +359,13 @@ def test_one_float_stays_one_float() -> None:
     ):
         assert out.dtype is naiad.float32
         assert out._array.dtype == np.float32
+
+
+@pytest.mark.parametrize("rows", [2, 40, 3000])
+def test_embedding_gradient_of_rare_and_frequent_rows(rows: int) -> None:
+    table, other = pair(normal(rows, 3), grad=True)
+    index = np.random.default_rng(rows).integers(0, rows, (50, 9))
+    weights = normal(50, 9, 3)
+    (F.embedding(naiad.tensor(index), table) * naiad.tensor(weights)).sum().backward()
+    (TF.embedding(torch.tensor(index), other) * torch.tensor(weights)).sum().backward()
+    np.testing.assert_allclose(table.grad.numpy(), other.grad.numpy(), 1e-10, 1e-12)

@@ -102,14 +102,29 @@ def embedding_grad(
         return out
     if by_frequency:
         flat = flat * _row_scale(numbers, rows, None, True)[:, None].astype(grad.dtype)
-    # Sorted, equal indices are runs, and each run is one sum.
-    order = np.argsort(numbers, kind="stable")
-    ranked = numbers[order]
-    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-    out[ranked[starts]] = np.add.reduceat(flat[order], starts, 0)
+    _add_rows(out, numbers, flat)
     if padding_idx is not None:
         out[padding_idx] = 0
     return out
+
+
+def _add_rows(out: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> None:
+    """out[numbers] += rows, where a number may occur more than once."""
+    # Sorted, equal numbers are runs. NumPy sums few long runs fastest run by run; many short ones are added up in
+    # rounds instead, the k-th of every run at once.
+    order = np.argsort(numbers, kind="stable")
+    ranked = numbers[order]
+    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
+    lengths = np.diff(starts, append=ranked.size)
+    rounds = int(lengths.max())
+    if rounds > starts.size:
+        out[ranked[starts]] = np.add.reduceat(rows[order], starts, 0)
+        return
+    out[ranked[starts]] = rows[order[starts]]
+    for k in range(1, rounds):
+        longer = lengths > k
+        starts, lengths = starts[longer], lengths[longer]
+        out[ranked[starts]] += rows[order[starts + k]]
 
 
 def _renormalize(weight: np.ndarray, index: np.ndarray, *, max_norm: float, norm_type: float) -> None:
@@ -180,7 +195,10 @@ def embedding(
 @public(
     "naiad",
     name="embedding",
-    samples=lambda s: [s.call(s(5, 4), s.ints(2, 3)), s.call(s(5, 4), s.ints(6), padding_idx=1, scale_grad_by_freq=True)],
+    samples=lambda s: [
+        s.call(s(5, 4), s.ints(2, 3)),
+        s.call(s(5, 4), s.ints(6), padding_idx=1, scale_grad_by_freq=True),
+    ],
 )
 def embedding_of(
     weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
