@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from naiad.core.device import CUDA
 from naiad.core.dtype import float32, int32, int64
 from naiad.core.inplace import inplace_call
 from naiad.core.op import public
