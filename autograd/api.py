@@ -15,6 +15,7 @@ from naiad.core.dtype import FLOAT
 from naiad.core.op import public
 from naiad.core.state import replace
 from naiad.core.tensor import Tensor, wrap
+from naiad.ops.convert import cast
 from naiad.ops.creation import full_op
 
 
@@ -156,7 +157,7 @@ def _seed(i: int, root: Tensor, gradient: Tensor | None) -> Tensor:
             f"Mismatch in shape: grad_output[{i}] has a shape of {list(gradient.shape)} and output[{i}] has a shape "
             f"of {list(shape)}."
         )
-    return gradient
+    return gradient if gradient._dtype is root._dtype else cast(gradient, dtype=root._dtype)
 
 
 @public("Tensor")

@@ -15,7 +15,6 @@ import numpy as np
 from naiad.autograd.record import Node
 from naiad.core.device import CPU
 from naiad.core.dtype import COMPLEX, FROM_NUMPY
-from naiad.core.op import Op
 from naiad.core.state import State, current, replace
 from naiad.core.tensor import LeafHooks, Tensor, wrap
 from naiad.ops.convert import cast, clone_op
@@ -26,29 +25,6 @@ _FREED = (
     "freed): the saved values of {op} are gone. Specify retain_graph=True the first time if you need to backward "
     "through the graph again."
 )
-
-
-class _Selection(Op):
-    """Picks one output of a node that has several: its gradient is one place in the list of its parent's."""
-
-    def __init__(self) -> None:
-        super().__init__("selection", ("parent",), ("number", "count"))
-        self.differentiable = True
-        self.pull = self._pull
-
-    def _pull(self, task: Pass, node: Node, g: Tensor) -> None:
-        parent = node.edges[0]
-        assert node.attrs is not None
-        slots = task.pending.get(parent)
-        if slots is None:
-            if task.needed is not None and parent not in task.needed:
-                return
-            slots = task.pending[parent] = [None] * node.attrs["count"]
-            heappush(task.heap, (-parent.sequence, parent))
-        slots[node.attrs["number"]] = g
-
-
-SELECTION = _Selection()
 
 
 class Pass:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from naiad.autograd.engine import SELECTION, Pass, fitted, overwritten
-from naiad.autograd.record import Node, next_sequence
+from naiad.autograd.engine import Pass, fitted, overwritten
+from naiad.autograd.record import Node
 from naiad.core.dtype import FLOAT
 from naiad.core.op import Op
+from naiad.core.outputs import new_node, select
 from naiad.core.state import State, current, replace
 from naiad.core.tensor import Tensor, wrap
 from naiad.core.views import alias
@@ -196,10 +197,8 @@ class Function:
 
 def _record(op: _FunctionOp, ctx: Any, args: Sequence, outputs: list) -> list:
     """One node for the call; every differentiable output gets it, through a selection where there are several."""
-    node = Node()
-    node.edges = tuple((a._node or a) if need else None for a, need in zip(args, ctx.needs_input_grad, strict=True))
-    node.op, node.sequence, node.saved, node.plan = op, next_sequence(), [], {}  # type: ignore[assignment]
-    node.hooks = node.retained = node.metadata = None
+    edges = tuple((a._node or a) if need else None for a, need in zip(args, ctx.needs_input_grad, strict=True))
+    node = new_node(op, edges, {})
     ctx._node = node
     given = {id(a) for a in args if isinstance(a, Tensor)}
     tensors = [i for i, o in enumerate(outputs) if isinstance(o, Tensor)]
@@ -213,24 +212,12 @@ def _record(op: _FunctionOp, ctx: Any, args: Sequence, outputs: list) -> list:
             fresh = alias(out)  # forward handed an input through: the result is another tensor
             ctx._to_save = tuple(fresh if t is out else t for t in ctx._to_save)
             out = outputs[i] = fresh
-        _attach(out, node, number, len(tensors))
+        select(out, node, number, len(tensors))
     facts = [(outputs[i]._array.shape, outputs[i]._dtype, outputs[i]._device) for i in tensors]
     node.attrs = {"ctx": ctx, "outputs": facts}
     if facts:
         node.shape, node.dtype, node.device = facts[0]
     return outputs
-
-
-def _attach(out: Tensor, node: Node, number: int, count: int) -> None:
-    if count > 1:
-        selection = Node()
-        selection.op, selection.sequence, selection.edges = SELECTION, next_sequence(), (node,)
-        selection.saved, selection.plan = [], {}  # type: ignore[assignment]
-        selection.attrs = {"number": number, "count": count}
-        selection.hooks = selection.retained = selection.metadata = None
-        node = selection
-    node.shape, node.dtype, node.device = out._array.shape, out._dtype, out._device
-    out._node, out._needs_grad = node, True
 
 
 def once_differentiable(function: Callable) -> Callable:

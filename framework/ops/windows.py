@@ -14,8 +14,10 @@ import numpy as np
 from naiad.core import backend
 from naiad.core.device import CUDA, device
 from naiad.core.dispatch import apply
-from naiad.core.op import public
+from naiad.core.op import PUBLIC, Op, public
+from naiad.core.outputs import record_outputs
 from naiad.core.primitive import Primitive, View, view
+from naiad.core.state import current
 from naiad.core.strided import contiguous_strides
 from naiad.core.tensor import Tensor, normalize_dim
 
@@ -208,9 +210,39 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 # ---------------------------------------------------------------- pieces
+class _Parts(Op):
+    """What split and unbind are to autograd: one op with many results, whose gradients are joined once."""
+
+    def __init__(self) -> None:
+        super().__init__("parts", ("input",), ("dim", "joined"))
+        self.differentiable = True
+        self.pull = self._pull
+
+    def _pull(self, task: Any, node: Any, gradients: list) -> None:
+        dim, joined, shapes = node.attrs["dim"], node.attrs["joined"], node.attrs["shapes"]
+        parts = [
+            _zeros(shape, node.dtype, node.device) if g is None else g
+            for g, shape in zip(gradients, shapes, strict=True)
+        ]
+        task.send(node.edges[0], PUBLIC["naiad"][joined](parts, dim))
+
+
+_PARTS = _Parts()
+
+
+def _together(input: Tensor, outs: tuple[Tensor, ...], dim: int, joined: str) -> tuple[Tensor, ...]:
+    """Views that between them show all of `input`: `joined` ("cat" or "stack") puts them together again."""
+    if input._needs_grad and len(outs) > 1 and current().grad:
+        shapes = [o._array.shape for o in outs]
+        record_outputs(_PARTS, input, outs, {"dim": dim, "joined": joined, "shapes": shapes})
+    return outs
+
+
 def _pieces(input: Tensor, dim: int, bounds: Sequence[int]) -> tuple[Tensor, ...]:
     lead = (slice(None),) * dim
-    return tuple(slice_op(input, index=(*lead, slice(bounds[i], bounds[i + 1]))) for i in range(len(bounds) - 1))
+    outs = tuple([slice_op(input, index=(*lead, slice(bounds[i], bounds[i + 1]))) for i in range(len(bounds) - 1)])
+    covers = bounds[0] == 0 and bounds[-1] == input._array.shape[dim] and list(bounds) == sorted(bounds)
+    return _together(input, outs, dim, "cat") if covers else outs
 
 
 def _nonscalar(name: str, input: Tensor, dim: int) -> int:
@@ -332,7 +364,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     dim = normalize_dim(dim, input.ndim)
     lead = (slice(None),) * dim
-    return tuple(slice_op(input, index=(*lead, i, ...)) for i in range(input._array.shape[dim]))
+    outs = tuple([slice_op(input, index=(*lead, i, ...)) for i in range(input._array.shape[dim])])
+    return _together(input, outs, dim, "stack")
 
 
 # ---------------------------------------------------------------- diagonals
