@@ -20,7 +20,7 @@ import numpy as np
 from naiad.autograd.record import record
 from naiad.core import backend, numpy_maths
 from naiad.core.derive import derive
-from naiad.core.device import CPU, CUDA, device
+from naiad.core.device import CPU, CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import apply, constant, deliver, explain, gradient_mask, number_dtype, settle
 from naiad.core.dtype import BOOL, FLOAT, HALVES, INT, combine, dtype, promote_types
 from naiad.core.dtype import bool as bool_
@@ -70,6 +70,17 @@ class Elementwise(Op):
     # ------------------------------------------------------------ running
     def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
         """Promote, compute, wrap, record: the long way round for the operands that the closures pass on."""
+        usual = self._usual(xs)
+        if usual is not None:
+            kernel, result, arrays, mask = usual
+            try:
+                array = kernel(*arrays)
+            except Exception as error:
+                raise explain(self, xs, None, error) from None
+            out = wrap(array, result, CPU_DEVICE)
+            if mask and state.grad and self.differentiable:
+                record(self, xs, mask, out)
+            return out
         xs, home = settle(self, xs)
         common = self.common_dtype(xs)
         for i, x in enumerate(xs):
@@ -87,6 +98,31 @@ class Elementwise(Op):
             if mask:
                 record(self, xs, mask, out)
         return out
+
+    def _usual(self, xs: Sequence) -> tuple | None:
+        """Kernel, result dtype, arrays and gradient mask for tensors of one dtype on the CPU and numbers that fit it."""
+        common, mask, bit, arrays, numbers = None, 0, 1, [], []
+        for i, x in enumerate(xs):
+            if isinstance(x, Tensor):
+                if x._device is not CPU_DEVICE or (x._dtype is not (bool_ if i in self.flags else common or x._dtype)):
+                    return None
+                if i not in self.flags:
+                    common = x._dtype
+                if x._needs_grad:
+                    mask += bit
+                arrays.append(x._array)
+            else:
+                numbers.append(i)
+                arrays.append(x)
+            bit += bit
+        found = self.tables[CPU].get(common)
+        if found is None or common is None:
+            return None
+        for i in numbers:
+            if i in self.flags or xs[i].__class__ not in common.scalars:
+                return None
+            arrays[i] = constant(xs[i], common.compute)
+        return found[0], found[1], arrays, mask
 
     def _argument(self, i: int, x: Any, common: dtype, home: device) -> Any:
         if isinstance(x, Tensor):
