@@ -95,6 +95,8 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: _complex = 1, alpha: _compl
     """beta * input + alpha * (mat1 @ mat2)."""
 def addmv(input: Any, mat: Any, vec: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
     """beta * input + alpha * (mat @ vec)."""
+def addmv_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """In-place version of `addmv`; returns `self`."""
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (the outer product of two vectors)."""
 def adjoint(input: Tensor) -> Tensor:
@@ -157,6 +159,10 @@ def argwhere(input: Tensor) -> Tensor:
     """The places of the elements that are not 0, one per row."""
 def as_strided(input: Tensor, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor:
     """A view of the storage with any sizes, strides and offset (counted in elements; default: the tensor's own)."""
+def as_strided_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Make this tensor the view that `as_strided` gives."""
+def as_strided_scatter(input: Tensor, src: Tensor, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor:
+    """A copy of `input` with `src` in the places that `as_strided` would show."""
 def as_tensor(data: Any, dtype: _dtype | None = None, device: _device | _str | _int | None = None) -> Tensor:
     """`data` as a tensor: a Tensor or ndarray itself where dtype and device fit, else a copy."""
 def asarray(obj: Any, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, copy: _bool | None = None, requires_grad: _bool = False) -> Tensor:
@@ -235,6 +241,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The products of two batches of matrices: (b, n, m) and (b, m, p) give (b, n, p)."""
 bool: _dtype
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape that tensors of these shapes broadcast to. Raises RuntimeError where they do not."""
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Views of all tensors with their common shape."""
 def broadcast_to(input: Tensor, size: Sequence[_int]) -> Tensor:
@@ -301,6 +309,8 @@ def conj(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
 def conj_physical(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
+def conj_physical_(input: Tensor) -> Tensor:
+    """In-place version of `conj`; returns `input`."""
 contiguous_format: memory_format
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _int | Sequence[_int] = 1, padding: _str | _int | Sequence[_int] = 0, dilation: _int | Sequence[_int] = 1, groups: _int = 1) -> Tensor:
     """Cross-correlate input (N, C, L) or (C, L) with weight (O, C / groups, L)."""
@@ -318,6 +328,8 @@ def copysign(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """|input| with the sign of `other`."""
 def copysign_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `copysign`; returns `input`."""
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlation matrix of variables (rows) over observations (columns)."""
 def cos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The cosine of an angle in radians."""
 def cos_(input: Tensor) -> Tensor:
@@ -330,6 +342,10 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: _int = 1, eps: _float = 1e-08
     """The cosine of the angle between vectors along `dim`; shapes broadcast."""
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not 0, of all or over `dim`, as int64."""
+def cov(input: Tensor, *, correction: _int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
+    """The covariance matrix of variables (rows) over observations (columns), which may be counted and weighed."""
+def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: _int = 0, reduction: Any = 'mean', zero_infinity: _bool = False) -> Tensor:
+    """-log of the probability that the labels, with blanks and repetitions taken out, are the target's."""
 def cummax(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Any:
     """The named tuple (values, indices) of running maxima along `dim`."""
 def cummin(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Any:
@@ -338,11 +354,17 @@ def cumprod(input: Tensor, dim: _int, *, dtype: _dtype | None = None, out: Tenso
     """Running products along `dim`. bool and integers are multiplied in int64."""
 def cumsum(input: Tensor, dim: _int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """Running sums along `dim`. bool and integers are summed in int64."""
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: _int = -1) -> Tensor:
+    """The running integral of `y` along `dim` by the trapezoidal rule."""
 default_generator: Generator
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Degrees as radians."""
 def deg2rad_(input: Tensor) -> Tensor:
     """In-place version of `deg2rad`; returns `input`."""
+def detach(input: Tensor) -> Tensor:
+    """The same memory without history."""
+def detach_(input: Tensor) -> Tensor:
+    """Forget a tensor's history."""
 def diag(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """A vector as the diagonal of a square matrix; a matrix's diagonal as a vector (a copy)."""
 def diag_embed(input: Tensor, offset: _int = 0, dim1: _int = -2, dim2: _int = -1) -> Tensor:
@@ -359,6 +381,8 @@ def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The derivative of lgamma."""
 def digamma_(input: Tensor) -> Tensor:
     """In-place version of `digamma`; returns `input`."""
+def dist(input: Tensor, other: Tensor, p: _float = 2) -> Tensor:
+    """The p-norm of the difference."""
 def div(input: Any, other: Any, *, rounding_mode: _str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
 def divide(input: Any, other: Any, *, rounding_mode: _str | None = None, out: Tensor | None = None) -> Tensor:
@@ -389,6 +413,8 @@ def empty_strided(size: Sequence[_int], stride: Sequence[_int], *, dtype: _dtype
     """Uninitialized memory seen with these strides, which count elements."""
 def eq(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input == other."""
+def eq_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `eq`; returns `input`."""
 def equal(input: Tensor, other: Tensor) -> _bool:
     """Whether shapes and all elements are equal."""
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -425,6 +451,10 @@ def feature_dropout(input: Tensor, p: _float, train: _bool) -> Tensor:
     """Dropout of whole channels of input (N, C, ...)."""
 def feature_dropout_(input: Tensor, p: _float, train: _bool) -> Tensor:
     """Dropout of whole channels of input (N, C, ...)."""
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input` with one value everywhere."""
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one number, or the value of a 0-d tensor, everywhere."""
 def fix(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The integer part."""
 def fix_(input: Tensor) -> Tensor:
@@ -459,6 +489,8 @@ def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input - trunc(input)."""
 def frac_(input: Tensor) -> Tensor:
     """In-place version of `frac`; returns `input`."""
+def frexp(input: Tensor, *, out: Tensor | None = None) -> Any:
+    """The named tuple (mantissa, exponent) with input = mantissa * 2**exponent and 0.5 <= |mantissa| < 1."""
 def from_dlpack(ext_tensor: Any, *, device: _device | _str | _int | None = None, copy: _bool | None = None) -> Tensor:
     """A tensor that shares memory with an array of another library, or with a DLPack capsule (of CPU memory)."""
 def from_numpy(ndarray: ndarray) -> Tensor:
@@ -471,22 +503,36 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: _dtype | None = None, la
     """One number everywhere, with the size, dtype and device of `input`."""
 def gather(input: Tensor, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
     """Elements of `input` with the numbers `index` along `dim`; the result has the shape of `index`."""
+def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The greatest common divisor."""
+def gcd_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `gcd`; returns `input`."""
 def ge(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input >= other."""
+def ge_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `ge`; returns `input`."""
 def ger(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
 def get_default_device() -> _device:
     """The device of tensors made without naming one."""
 def get_default_dtype() -> _dtype:
     """The dtype of a tensor made from Python floats."""
+def get_device(input: Tensor) -> _int:
+    """The index of a tensor's cuda device, -1 for the CPU."""
 def greater(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input > other."""
+def greater_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `gt`; returns `input`."""
 def greater_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input >= other."""
+def greater_equal_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `ge`; returns `input`."""
 def group_norm(input: Tensor, num_groups: _int, weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05, cudnn_enabled: _bool = True) -> Tensor:
     """As nn.functional.group_norm."""
 def gt(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input > other."""
+def gt_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `gt`; returns `input`."""
 half: _dtype
 def hamming_window(window_length: _int, periodic: _bool = True, alpha: _float = 0.54, beta: _float = 0.46, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """alpha - beta cos(2 pi i / N)."""
@@ -540,10 +586,14 @@ def is_conj(input: Tensor) -> _bool:
     """False: conjugates are computed at once here."""
 def is_floating_point(input: Tensor) -> _bool:
     """Whether the dtype is floating point."""
+def is_neg(input: Tensor) -> _bool:
+    """False: negatives are computed at once here."""
 def is_nonzero(input: Tensor) -> _bool:
     """Whether a tensor of one element is not 0."""
 def is_same_size(input: Tensor, other: Tensor) -> _bool:
     """Whether two tensors have the same shape."""
+def is_signed(input: Tensor) -> _bool:
+    """Whether the dtype has negative numbers."""
 def isclose(input: Tensor, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False) -> Tensor:
     """Whether |input - other| <= atol + rtol * |other|, elementwise; infinities are close to themselves."""
 def isfinite(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -568,16 +618,28 @@ def kthvalue(input: Tensor, k: _int, dim: _int = -1, keepdim: _bool = False, *, 
     """The named tuple (values, indices) of the `k`-th smallest element along `dim`, counted from 1."""
 def layer_norm(input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05, cudnn_enable: _bool = True) -> Tensor:
     """As nn.functional.layer_norm."""
+def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The least common multiple."""
+def lcm_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `lcm`; returns `input`."""
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2**other."""
+def ldexp_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """In-place version of `ldexp`; returns `self`."""
 def le(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input <= other."""
+def le_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `le`; returns `input`."""
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
     """input + weight * (end - input): weight 0 gives `input`, 1 gives `end`. All of one dtype."""
 def less(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input < other."""
+def less_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `lt`; returns `input`."""
 def less_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input <= other."""
+def less_equal_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `le`; returns `input`."""
 def lgamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm of the absolute value of the gamma function."""
 def lgamma_(input: Tensor) -> Tensor:
@@ -635,6 +697,8 @@ def logsumexp(input: Tensor, dim: Any, keepdim: _bool = False, *, out: Tensor | 
 long: _dtype
 def lt(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input < other."""
+def lt_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `lt`; returns `input`."""
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`input` with `value` (a number or a 0-d tensor) where `mask` is true. Both are broadcast."""
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -706,6 +770,8 @@ def native_channel_shuffle(input: Tensor, groups: _int) -> Tensor:
     """As channel_shuffle."""
 def ne(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
+def ne_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `ne`; returns `input`."""
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """-input."""
 def neg_(input: Tensor) -> Tensor:
@@ -727,6 +793,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
     """Normals: ``normal(mean, std, size)``, or with tensors for mean or std, one draw for each element of both."""
 def not_equal(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input != other."""
+def not_equal_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of `ne`; returns `input`."""
 def numel(input: Tensor) -> _int:
     """The number of elements."""
 def ones(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
@@ -778,7 +846,7 @@ def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out
 def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, memory_format: Any = None, pin_memory: _bool = False) -> Tensor:
     """`randn` with the size, dtype and device of `input`."""
 def randperm(n: _int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
-    """A random permutation of 0 .. n - 1: the order that sorts n random 64-bit keys, each of two lanes."""
+    """A random permutation of 0 .. n - 1: the order of n random keys of two lanes each."""
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False) -> Tensor:
     """start, start + step, ... up to and with `end`. Deprecated in PyTorch: use arange."""
 def ravel(input: Tensor) -> Tensor:
@@ -813,6 +881,8 @@ def rot90(input: Tensor, k: _int = 1, dims: Sequence[_int] = ...) -> Tensor:
     """A copy turned `k` times by 90 degrees in the plane of `dims`, from the first towards the second."""
 def round(input: Tensor, *, decimals: _int = 0) -> Tensor:
     """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
+def round_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """In-place version of `round`; returns `self`."""
 def row_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The tensors side by side, as NumPy's vstack puts them."""
 def rrelu(input: Tensor, lower: _float = 0.125, upper: _float = 0.3333333333333333, training: _bool = False, inplace: _bool = False) -> Tensor:
@@ -823,6 +893,8 @@ def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(input)."""
 def rsqrt_(input: Tensor) -> Tensor:
     """In-place version of `rsqrt`; returns `input`."""
+def rsub(input: Tensor, other: Any, *, alpha: _complex = 1) -> Tensor:
+    """other - alpha * input."""
 def scalar_tensor(s: Any, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, pin_memory: _bool = False, requires_grad: _bool = False) -> Tensor:
     """A 0-d tensor with one number, in the default dtype unless told otherwise."""
 def scatter(input: Tensor, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
@@ -937,6 +1009,10 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
 def transpose(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """A view with two dimensions swapped."""
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: _int = -1) -> Tensor:
+    """The integral of `y` along `dim` by the trapezoidal rule, at points `x` or `dx` apart."""
+def trapz(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: _int = -1) -> Tensor:
+    """The integral of `y` along `dim` by the trapezoidal rule, at points `x` or `dx` apart."""
 def tril(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """The lower triangle of matrices: elements above the `diagonal`-th diagonal become 0."""
 def tril_indices(row: _int, col: _int, offset: _int = 0, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, layout: Any = None) -> Tensor:
@@ -951,6 +1027,8 @@ def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The integer part."""
 def trunc_(input: Tensor) -> Tensor:
     """In-place version of `trunc`; returns `input`."""
+def typename(obj: Any) -> _str:
+    """The name of a tensor's type, such as 'torch.FloatTensor', or of any object's class."""
 uint8: _dtype
 def unbind(input: Tensor, dim: _int = 0) -> tuple[Tensor, ...]:
     """One view per position along `dim`, which vanishes."""
@@ -960,6 +1038,14 @@ def unique(input: Tensor, sorted: _bool = True, return_inverse: _bool = False, r
     """The distinct elements (or slices along `dim`) in order; with them, on request, where each element's value is"""
 def unique_consecutive(input: Tensor, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> Any:
     """`input` with every run of equal elements (or slices along `dim`) made one; see `unique` for the other results."""
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates, in a tensor of `shape`, of the elements with the numbers `indices`; one tensor per dimension."""
+def unsafe_chunk(input: Tensor, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` views of equal size along `dim`, the last of them maybe shorter."""
+def unsafe_split(tensor: Tensor, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+    """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
+def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
+    """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""
 def unsqueeze(input: Tensor, dim: _int) -> Tensor:
     """A view with a dimension of size 1 inserted before dimension `dim` of the result."""
 def vander(x: Tensor, N: _int | None = None, increasing: _bool = False) -> Tensor:
@@ -984,6 +1070,8 @@ def xlogy(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * log(other), 0 where input is 0 (NaN where other is NaN)."""
 def xlogy_(input: Tensor, other: Any) -> Tensor:
     """In-place version of `xlogy`; returns `input`."""
+def zero_(self: Tensor) -> Tensor:
+    """Write zeros."""
 def zeros(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Zeros of a size."""
 def zeros_like(input: Tensor, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False, memory_format: Any = None) -> Tensor:

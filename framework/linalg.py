@@ -4,4 +4,4 @@ from naiad.core.op import PUBLIC
 
 globals().update(PUBLIC["linalg"])
 
-__all__ = sorted(PUBLIC["linalg"])
+__all__ = [*sorted(PUBLIC["linalg"])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import triton.language as tl
 
@@ -25,7 +26,7 @@ def rows_and_columns(shape: Shape, columns: Shape, strides: tuple[Shape, ...]) -
     parts = [_merged(shape, dims, strides) for dims in (rows, tuple(sorted(columns)))]
     if any(len(sizes) > 2 for sizes, _ in parts):
         return None
-    padded = []
+    padded: list[Any] = []
     for sizes, steps in parts:
         lead = 2 - len(sizes)
         padded.append(((1,) * lead + sizes, [(0,) * lead + own for own in steps]))

@@ -29,6 +29,8 @@ def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: _bool =
     """Max pooling of the last 3 dimensions of input (N, C, ...) or (C, ...) to output_size (None: as it is)."""
 def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_indices: _bool = True) -> tuple[Tensor, Tensor]:
     """adaptive_max_pool3d with return_indices."""
+def affine_grid(theta: Tensor, size: Sequence[_int], align_corners: _bool | None = None) -> Tensor:
+    """The grid for grid_sample of affine maps theta (N, 2, 3) or (N, 3, 4) and an output of `size` (N, C, ...)."""
 def alpha_dropout(input: Tensor, p: _float = 0.5, training: _bool = False, inplace: _bool = False) -> Tensor:
     """Dropout to the floor of selu, keeping mean 0 and variance 1. Source: Klambauer et al., 2017."""
 def avg_pool1d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, ceil_mode: _bool = False, count_include_pad: _bool = True) -> Tensor:
@@ -69,6 +71,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: _int = 1, eps: _float = 1e-08
     """The cosine of the angle between vectors along `dim`; shapes broadcast."""
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: _bool | None = None, ignore_index: _int = -100, reduce: _bool | None = None, reduction: _str = 'mean', label_smoothing: _float = 0.0) -> Tensor:
     """The cross entropy of scores input (N, C, ...) and classes."""
+def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: _int = 0, reduction: Any = 'mean', zero_infinity: _bool = False) -> Tensor:
+    """-log of the probability that the labels, with blanks and repetitions taken out, are the target's."""
 def dropout(input: Tensor, p: _float = 0.5, training: _bool = True, inplace: _bool = False) -> Tensor:
     """In training, zero each element with probability p and multiply the others by 1 / (1 - p)."""
 def dropout1d(input: Tensor, p: _float = 0.5, training: _bool = True, inplace: _bool = False) -> Tensor:
@@ -83,6 +87,8 @@ def elu_(input: Tensor, alpha: _float = 1.0) -> Tensor:
     """`elu` written into its input."""
 def embedding(input: Tensor, weight: Tensor, padding_idx: _int | None = None, max_norm: _float | None = None, norm_type: _float = 2.0, scale_grad_by_freq: _bool = False, sparse: _bool = False) -> Tensor:
     """The rows of weight (V, D) that input (int32 or int64, any shape) names: shape (..., D)."""
+def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: _float | None = None, norm_type: _float = 2, scale_grad_by_freq: _bool = False, mode: _str = 'mean', sparse: _bool = False, per_sample_weights: Tensor | None = None, include_last_offset: _bool = False, padding_idx: _int | None = None) -> Tensor:
+    """The sum, mean or maximum of the rows of weight (V, D) in each bag: (bags, D); empty bags give 0."""
 def feature_alpha_dropout(input: Tensor, p: _float = 0.5, training: _bool = False, inplace: _bool = False) -> Tensor:
     """alpha_dropout of whole channels of input (N, C, ...)."""
 def fold(input: Tensor, output_size: _int | Sequence[_int], kernel_size: _int | Sequence[_int], dilation: _int | Sequence[_int] = 1, padding: _int | Sequence[_int] = 0, stride: _int | Sequence[_int] = 1) -> Tensor:
@@ -93,6 +99,8 @@ def gelu(input: Tensor, approximate: _str = 'none') -> Tensor:
     """input * Phi(input), exactly ("none") or through a tangent ("tanh")."""
 def glu(input: Tensor, dim: _int = -1) -> Tensor:
     """The first half of `input` along `dim`, times the sigmoid of the second half."""
+def grid_sample(input: Tensor, grid: Tensor, mode: _str = 'bilinear', padding_mode: _str = 'zeros', align_corners: _bool | None = None) -> Tensor:
+    """input (N, C, H, W) at the places of grid (N, h, w, 2), in x, y from -1 to 1: (N, C, h, w); so too in 3-D."""
 def group_norm(input: Tensor, num_groups: _int, weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05) -> Tensor:
     """Normalize each sample over groups of channels: input (N, C, ...), weight and bias (C,)."""
 def gumbel_softmax(logits: Tensor, tau: _float = 1, hard: _bool = False, eps: _float = 1e-10, dim: _int = -1) -> Tensor:
@@ -127,6 +135,8 @@ def leaky_relu_(input: Tensor, negative_slope: _float = 0.01) -> Tensor:
     """`leaky_relu` written into its input."""
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: (..., in) with weight (out, in) and bias (out,) gives (..., out)."""
+def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None, weight: Tensor | None = None, reduction: _str = 'mean', ignore_index: _int | None = None, label_smoothing: _float = 0.0, options: object = None) -> Tensor:
+    """cross_entropy of linear(input, linear_weight, linear_bias) and target."""
 def local_response_norm(input: Tensor, size: _int, alpha: _float = 0.0001, beta: _float = 0.75, k: _float = 1.0) -> Tensor:
     """input / (k + alpha * mean of the squares of `size` neighbouring channels) ** beta."""
 def log_softmax(input: Tensor, dim: _int | None = None, _stacklevel: _int = 3, dtype: _dtype | None = None) -> Tensor:
@@ -227,6 +237,8 @@ def softshrink(input: Tensor, lambd: _float = 0.5) -> Tensor:
     """input moved toward 0 by lambd, and 0 within lambd of it."""
 def softsign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input / (1 + |input|)."""
+def tanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The hyperbolic tangent."""
 def tanhshrink(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input - tanh(input)."""
 def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = False) -> Tensor:

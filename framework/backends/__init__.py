@@ -9,7 +9,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 cudnn = SimpleNamespace(
-    benchmark=False, deterministic=False, allow_tf32=True, enabled=True, is_available=lambda: False, version=lambda: None
+    benchmark=False,
+    deterministic=False,
+    allow_tf32=True,
+    enabled=True,
+    is_available=lambda: False,
+    version=lambda: None,
 )
 cuda = SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False))
 mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)

@@ -5,10 +5,13 @@ from builtins import complex as _complex
 from builtins import float as _float
 from builtins import int as _int
 from builtins import str as _str
+from builtins import type as _type
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from naiad.core.device import device as _device
 from naiad.core.dtype import dtype as _dtype
+from naiad.core.layout import layout
 from naiad.core.random import Generator
 from naiad.core.storage import TypedStorage
 from naiad.core.storage import UntypedStorage
@@ -111,12 +114,12 @@ class Methods:
         """The tensor itself. Raises RuntimeError for bool."""
     def __pow__(self, other: Any) -> Any:
         ...
-    def __radd__(self, other: Any) -> Any:
-        ...
+    def __radd__(self, other: Any) -> Tensor:
+        """input + other."""
     def __rand__(self, other: Any) -> Any:
         ...
-    def __rdiv__(self, other: Any) -> Any:
-        ...
+    def __rdiv__(self, other: Any) -> Tensor:
+        """other / input, in floating point."""
     def __repr__(self) -> _str:
         """The values with what is not the default: device, dtype, history."""
     def __reversed__(self) -> Tensor:
@@ -129,8 +132,8 @@ class Methods:
         ...
     def __rmod__(self, other: Any) -> Any:
         ...
-    def __rmul__(self, other: Any) -> Any:
-        ...
+    def __rmul__(self, other: Any) -> Tensor:
+        """input * other."""
     def __ror__(self, other: Any) -> Any:
         ...
     def __rpow__(self, other: Any) -> Any:
@@ -139,10 +142,10 @@ class Methods:
         ...
     def __rshift__(self, other: Any) -> Tensor:
         """The bits moved down; the sign stays."""
-    def __rsub__(self, other: Any) -> Any:
-        ...
-    def __rtruediv__(self, other: Any) -> Any:
-        ...
+    def __rsub__(self, other: Any) -> Tensor:
+        """other - input."""
+    def __rtruediv__(self, other: Any) -> Tensor:
+        """other / input, in floating point."""
     def __rxor__(self, other: Any) -> Any:
         ...
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -215,6 +218,8 @@ class Methods:
         """The angle of complex numbers in (-pi, pi]; 0 or pi for real ones."""
     def any(self, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
         """Whether any elements are nonzero, of all or over `dim` (one or several)."""
+    def apply_(self, callable: Callable[[Any], Any]) -> Tensor:
+        """Replace each element by `callable(element)`, one by one on the CPU. Not recorded: for scripts' odd corners."""
     def arccos(self, *, out: Tensor | None = None) -> Tensor:
         """The angle in [0, pi] whose cosine is the input."""
     def arccos_(self) -> Tensor:
@@ -253,6 +258,12 @@ class Methods:
         """The places of the elements that are not 0, one per row."""
     def as_strided(self, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor:
         """A view of the storage with any sizes, strides and offset (counted in elements; default: the tensor's own)."""
+    def as_strided_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `as_strided` gives."""
+    def as_strided_scatter(self, src: Tensor, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor:
+        """A copy of `input` with `src` in the places that `as_strided` would show."""
+    def as_subclass(self, cls: _type) -> Any:
+        """This tensor as an instance of a subclass of Tensor; both share memory and history."""
     def asin(self, *, out: Tensor | None = None) -> Tensor:
         """The angle in [-pi/2, pi/2] whose sine is the input."""
     def asin_(self) -> Tensor:
@@ -367,6 +378,8 @@ class Methods:
         """|input| with the sign of `other`."""
     def copysign_(self, other: Any) -> Tensor:
         """In-place version of `copysign`; returns `input`."""
+    def corrcoef(self) -> Tensor:
+        """The correlation matrix of variables (rows) over observations (columns)."""
     def cos(self, *, out: Tensor | None = None) -> Tensor:
         """The cosine of an angle in radians."""
     def cos_(self) -> Tensor:
@@ -377,6 +390,8 @@ class Methods:
         """In-place version of `cosh`; returns `input`."""
     def count_nonzero(self, dim: Any = None) -> Tensor:
         """How many elements are not 0, of all or over `dim`, as int64."""
+    def cov(self, *, correction: _int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
+        """The covariance matrix of variables (rows) over observations (columns), which may be counted and weighed."""
     def cpu(self) -> Tensor:
         """The tensor in host memory."""
     def cuda(self, device: _device | _str | _int | None = None, non_blocking: _bool = False) -> Tensor:
@@ -415,6 +430,8 @@ class Methods:
         """The derivative of lgamma."""
     def digamma_(self) -> Tensor:
         """In-place version of `digamma`; returns `input`."""
+    def dist(self, other: Tensor, p: _float = 2) -> Tensor:
+        """The p-norm of the difference."""
     def div(self, other: Any, *, rounding_mode: _str | None = None, out: Tensor | None = None) -> Tensor:
         """input / other: exact (integers give floats), or rounded: "floor" or "trunc" (integers stay integers)."""
     def div_(self, other: Any, *, rounding_mode: _str | None = None) -> Tensor:
@@ -431,6 +448,8 @@ class Methods:
         """`tensor_split` along dimension 2; a number of sections must divide its size."""
     def eq(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input == other."""
+    def eq_(self, other: Any) -> Tensor:
+        """In-place version of `eq`; returns `input`."""
     def equal(self, other: Tensor) -> _bool:
         """Whether shapes and all elements are equal."""
     def erf(self, *, out: Tensor | None = None) -> Tensor:
@@ -465,6 +484,8 @@ class Methods:
         """Fill with exponentials of this rate: -log(1 - u) / lambd."""
     def fill_(self, value: Any) -> Tensor:
         """Write one number, or the value of a 0-d tensor, everywhere."""
+    def fill_diagonal_(self, fill_value: _float, wrap: _bool = False) -> Tensor:
+        """Write a number on the main diagonal; `wrap`: again below it in tall matrices. All sizes equal past two dims."""
     def fix(self, *, out: Tensor | None = None) -> Tensor:
         """The integer part."""
     def fix_(self) -> Tensor:
@@ -503,20 +524,34 @@ class Methods:
         """input - trunc(input)."""
     def frac_(self) -> Tensor:
         """In-place version of `frac`; returns `input`."""
+    def frexp(self, *, out: Tensor | None = None) -> Any:
+        """The named tuple (mantissa, exponent) with input = mantissa * 2**exponent and 0.5 <= |mantissa| < 1."""
     def gather(self, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
         """Elements of `input` with the numbers `index` along `dim`; the result has the shape of `index`."""
+    def gcd(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The greatest common divisor."""
+    def gcd_(self, other: Any) -> Tensor:
+        """In-place version of `gcd`; returns `input`."""
     def ge(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input >= other."""
+    def ge_(self, other: Any) -> Tensor:
+        """In-place version of `ge`; returns `input`."""
     def geometric_(self, *parameters: _float, generator: Generator | None = None, **named: _float) -> Tensor:
         """Fill with how many trials of probability `p` the first success takes: ceil(log(1 - u) / log(1 - p)), at least 1."""
     def ger(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
     def greater(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input > other."""
+    def greater_(self, other: Any) -> Tensor:
+        """In-place version of `gt`; returns `input`."""
     def greater_equal(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input >= other."""
+    def greater_equal_(self, other: Any) -> Tensor:
+        """In-place version of `ge`; returns `input`."""
     def gt(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input > other."""
+    def gt_(self, other: Any) -> Tensor:
+        """In-place version of `gt`; returns `input`."""
     def half(self, memory_format: Any = None) -> Tensor:
         """The tensor as float16: itself where it is that already."""
     def hardshrink(self, lambd: _float = 0.5) -> Tensor:
@@ -566,6 +601,8 @@ class Methods:
         """False: conjugates are computed at once here."""
     def is_contiguous(self, memory_format: Any = None) -> _bool:
         """Whether the elements lie in memory in the order of `memory_format` (row-major by default) without gaps."""
+    def is_neg(self) -> _bool:
+        """False: negatives are computed at once here."""
     def is_nonzero(self) -> _bool:
         """Whether a tensor of one element is not 0."""
     def is_same_size(self, other: Tensor) -> _bool:
@@ -594,20 +631,33 @@ class Methods:
         """The Kronecker product: every element of `input` times all of `other`."""
     def kthvalue(self, k: _int, dim: _int = -1, keepdim: _bool = False, *, out: Tensor | None = None) -> Any:
         """The named tuple (values, indices) of the `k`-th smallest element along `dim`, counted from 1."""
+    @property
+    def layout(self) -> layout:
+        """How the elements are stored: always naiad.strided."""
+    def lcm(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The least common multiple."""
+    def lcm_(self, other: Any) -> Tensor:
+        """In-place version of `lcm`; returns `input`."""
     def ldexp(self, other: Tensor) -> Tensor:
         """input * 2**other."""
     def ldexp_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `ldexp`; returns `self`."""
     def le(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input <= other."""
+    def le_(self, other: Any) -> Tensor:
+        """In-place version of `le`; returns `input`."""
     def lerp(self, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
         """input + weight * (end - input): weight 0 gives `input`, 1 gives `end`. All of one dtype."""
     def lerp_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `lerp`; returns `self`."""
     def less(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input < other."""
+    def less_(self, other: Any) -> Tensor:
+        """In-place version of `lt`; returns `input`."""
     def less_equal(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input <= other."""
+    def less_equal_(self, other: Any) -> Tensor:
+        """In-place version of `le`; returns `input`."""
     def lgamma(self, *, out: Tensor | None = None) -> Tensor:
         """The logarithm of the absolute value of the gamma function."""
     def lgamma_(self) -> Tensor:
@@ -664,6 +714,8 @@ class Methods:
         """The tensor as int64: itself where it is that already."""
     def lt(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input < other."""
+    def lt_(self, other: Any) -> Tensor:
+        """In-place version of `lt`; returns `input`."""
     @property
     def mH(self) -> Tensor:
         """Matrices in the last two dimensions transposed and conjugated."""
@@ -730,8 +782,12 @@ class Methods:
         """The sum of what is not NaN."""
     def narrow(self, dim: _int, start: Any, length: _int) -> Tensor:
         """A view of `length` positions along `dim` from `start` on. Raises IndexError or RuntimeError out of range."""
+    def narrow_copy(self, dim: _int, start: _int, length: _int) -> Tensor:
+        """What `narrow` shows, in memory of its own."""
     def ne(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input != other."""
+    def ne_(self, other: Any) -> Tensor:
+        """In-place version of `ne`; returns `input`."""
     def neg(self, *, out: Tensor | None = None) -> Tensor:
         """-input."""
     def neg_(self) -> Tensor:
@@ -740,6 +796,8 @@ class Methods:
         """-input."""
     def negative_(self) -> Tensor:
         """In-place version of `neg`; returns `input`."""
+    def new(self, *args: Any, device: _device | _str | _int | None = None) -> Tensor:
+        """A tensor of this one's dtype, made as `Tensor(...)` makes one."""
     def new_empty(self, *sizes: Any, size: Any = None, dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
         """Uninitialized memory of a size, with this tensor's dtype and device."""
     def new_empty_strided(self, size: Sequence[_int], stride: Sequence[_int], dtype: _dtype | None = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, layout: Any = None, pin_memory: _bool = False) -> Tensor:
@@ -764,6 +822,8 @@ class Methods:
         """Fill with normals of this mean and standard deviation."""
     def not_equal(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input != other."""
+    def not_equal_(self, other: Any) -> Tensor:
+        """In-place version of `ne`; returns `input`."""
     def numpy(self, *, force: _bool = False) -> ndarray:
         """The values as an ndarray that shares memory. `force`: detach and copy to the host first where needed."""
     def outer(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -908,6 +968,8 @@ class Methods:
         """In-place version of `square`; returns `self`."""
     def squeeze(self, dim: _int | Sequence[_int] | None = None) -> Tensor:
         """A view without the dimensions of size 1: all of them, or those in `dim`."""
+    def squeeze_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `squeeze` gives."""
     def std(self, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:
         """The standard deviation of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
     def storage(self) -> TypedStorage:
@@ -926,12 +988,20 @@ class Methods:
         """input - alpha * other."""
     def sum(self, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, axis: Any = None, keepdims: _bool | None = None, out: Tensor | None = None) -> Tensor:
         """The sum of all elements, or over `dim` (one or several). bool and integers are summed in int64."""
+    def sum_to_size(self, *size: Any) -> Tensor:
+        """The sum over the dimensions along which a tensor of `size` would be broadcast to this one's shape."""
     def swapaxes(self, dim0: _int, dim1: _int) -> Tensor:
         """A view with two dimensions swapped."""
+    def swapaxes_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `transpose` gives."""
     def swapdims(self, dim0: _int, dim1: _int) -> Tensor:
         """A view with two dimensions swapped."""
+    def swapdims_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `transpose` gives."""
     def t(self) -> Tensor:
         """A view of a matrix with rows and columns swapped; vectors and 0-d tensors as they are."""
+    def t_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `t` gives."""
     def take(self, index: Tensor) -> Tensor:
         """The elements with the numbers `index` among all, row by row; the result has the shape of `index`."""
     def take_along_dim(self, indices: Tensor, dim: _int | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -958,6 +1028,8 @@ class Methods:
         """The sum of a matrix's diagonal."""
     def transpose(self, dim0: _int, dim1: _int) -> Tensor:
         """A view with two dimensions swapped."""
+    def transpose_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `transpose` gives."""
     def tril(self, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
         """The lower triangle of matrices: elements above the `diagonal`-th diagonal become 0."""
     def tril_(self, diagonal: _int = 0) -> Tensor:
@@ -990,8 +1062,16 @@ class Methods:
         """The distinct elements (or slices along `dim`) in order; with them, on request, where each element's value is"""
     def unique_consecutive(self, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> Any:
         """`input` with every run of equal elements (or slices along `dim`) made one; see `unique` for the other results."""
+    def unsafe_chunk(self, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
+        """At most `chunks` views of equal size along `dim`, the last of them maybe shorter."""
+    def unsafe_split(self, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+        """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
+    def unsafe_split_with_sizes(self, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
+        """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""
     def unsqueeze(self, dim: _int) -> Tensor:
         """A view with a dimension of size 1 inserted before dimension `dim` of the result."""
+    def unsqueeze_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Make this tensor the view that `unsqueeze` gives."""
     def untyped_storage(self) -> UntypedStorage:
         """The bytes in which this tensor lies; views of one memory have one storage."""
     def var(self, dim: Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: Any = None, out: Tensor | None = None) -> Any:

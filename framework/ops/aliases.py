@@ -53,7 +53,7 @@ def get_device(input: Tensor) -> int:
 def typename(obj: Any) -> str:
     """The name of a tensor's type, such as 'torch.FloatTensor', or of any object's class."""
     if isinstance(obj, Tensor):
-        return obj.type()  # type: ignore[attr-defined]
+        return obj.type()
     of = obj if isinstance(obj, type) else type(obj)
     return of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
 
@@ -61,7 +61,7 @@ def typename(obj: Any) -> str:
 @public("naiad", samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s(3), 2.0, alpha=3)])
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
-    return other - (input if alpha == 1 else input * alpha)  # type: ignore[operator]
+    return other - (input if alpha == 1 else input * alpha)
 
 
 @public("Tensor")
@@ -78,7 +78,7 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
         index = np.arange(min(shape))
         rows, columns = index, index
     places = (rows, columns) if len(shape) == 2 else (rows,) * len(shape)
-    self[tuple(PUBLIC["naiad"]["from_numpy"](i.astype(np.int64)) for i in places)] = fill_value  # type: ignore[index]
+    self[tuple(PUBLIC["naiad"]["from_numpy"](i.astype(np.int64)) for i in places)] = fill_value
     return self
 
 
@@ -91,7 +91,7 @@ def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
         raise RuntimeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
     with no_grad():
         flat = [callable(v) for v in self._array.reshape(-1).tolist()]
-        return self.copy_(PUBLIC["naiad"]["tensor"](flat, dtype=self._dtype).reshape(self._array.shape))  # type: ignore[attr-defined]
+        return self.copy_(PUBLIC["naiad"]["tensor"](flat, dtype=self._dtype).reshape(self._array.shape))
 
 
 @public("Tensor")

@@ -72,7 +72,7 @@ def _difference_reflected(m: Any, input: Any, other: Any) -> Any:
     return other - input
 
 
-reflected_sub = Subtraction("rsub", _difference_reflected, ("input", "other"), kinds=NUMERIC).call
+reflected_sub: Any = Subtraction("rsub", _difference_reflected, ("input", "other"), kinds=NUMERIC).call
 
 
 @elementwise(namespaces=(), promote="float", name="rdiv")

@@ -19,13 +19,13 @@ from naiad.ops.norms import vector_norm
 @public("naiad", samples=lambda s: [s.call(s(2, 3), 2.5), s.call(s.ints(3), 7)])
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like `input` with one value everywhere."""
-    return input.clone().fill_(value)  # type: ignore[attr-defined]
+    return input.clone().fill_(value)
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s(4), s(4), 1), s.call(s(4), s(4), p=3.5)])
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
-    return vector_norm(input - other, p)  # type: ignore[operator]
+    return vector_norm(input - other, p)
 
 
 # ---------------------------------------------------------------- covariance
@@ -46,22 +46,22 @@ def cov(
     """The covariance matrix of variables (rows) over observations (columns), which may be counted and weighed."""
     if input.ndim > 2:
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim}")
-    x = input if input.ndim == 2 else input.reshape((1, -1))  # type: ignore[attr-defined]
+    x = input if input.ndim == 2 else input.reshape((1, -1))
     weights = fweights
     if aweights is not None:
-        weights = aweights if weights is None else weights * aweights  # type: ignore[operator]
+        weights = aweights if weights is None else weights * aweights
     if weights is None:
         n: Any = x.shape[1]
         centred = x - x.mean(1, keepdim=True)
         scaled, freedom = centred, n - correction
     else:
-        n = weights.sum()  # type: ignore[attr-defined]
+        n = weights.sum()
         centred = x - (x * weights).sum(1, keepdim=True) / n
         scaled = centred * weights
         freedom = n - correction
         if aweights is not None and correction:
-            freedom = n - correction * (weights * aweights).sum() / n  # type: ignore[operator]
-    freedom = freedom.clamp(min=0) if isinstance(freedom, Tensor) else max(freedom, 0)  # type: ignore[attr-defined]
+            freedom = n - correction * (weights * aweights).sum() / n
+    freedom = freedom.clamp(min=0) if isinstance(freedom, Tensor) else max(freedom, 0)
     found = scaled @ centred.conj().transpose(0, 1)
     found = found / freedom if isinstance(freedom, Tensor) or freedom else found * float("inf")
     return found.squeeze()
@@ -72,9 +72,9 @@ def corrcoef(input: Tensor) -> Tensor:
     """The correlation matrix of variables (rows) over observations (columns)."""
     found = cov(input)
     if not found.ndim:
-        return found / found  # type: ignore[operator]
-    deviation = found.diagonal().sqrt()  # type: ignore[attr-defined]
-    return (found / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clamp(-1, 1)  # type: ignore[operator]
+        return found / found
+    deviation = found.diagonal().sqrt()
+    return (found / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clamp(-1, 1)
 
 
 # ---------------------------------------------------------------- trapezoids
@@ -89,7 +89,7 @@ def _trapezoids(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Te
     if x.ndim == 1 and y.ndim != 1:
         if x.numel() != y._array.shape[dim]:
             raise RuntimeError(f"{name}: There must be one `x` value for each sample point, got {x.numel()} of {n + 1}")
-        x = x.reshape([-1 if i == dim else 1 for i in range(y.ndim)])  # type: ignore[attr-defined]
+        x = x.reshape([-1 if i == dim else 1 for i in range(y.ndim)])
     along = dim - y.ndim + x.ndim
     return pairs * PUBLIC["naiad"]["diff"](x, 1, along) / 2
 
@@ -106,13 +106,13 @@ _AREAS: Any = lambda s: [  # noqa: E731
 @public("naiad", aliases=("trapz",), samples=_AREAS)
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The integral of `y` along `dim` by the trapezoidal rule, at points `x` or `dx` apart."""
-    return _trapezoids("trapezoid", y, x, dx, dim).sum(dim)  # type: ignore[attr-defined]
+    return _trapezoids("trapezoid", y, x, dx, dim).sum(dim)
 
 
 @public("naiad", samples=_AREAS)
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The running integral of `y` along `dim` by the trapezoidal rule."""
-    return _trapezoids("cumulative_trapezoid", y, x, dx, dim).cumsum(dim)  # type: ignore[attr-defined]
+    return _trapezoids("cumulative_trapezoid", y, x, dx, dim).cumsum(dim)
 
 
 # ---------------------------------------------------------------- integers
