@@ -114,7 +114,7 @@ def _install() -> None:
 
     methods = PUBLIC["Tensor"]
     for function, reflected, sign in ((add, add, "add"), (sub, reflected_sub, "sub")):
-        op = function.op
+        op = function.op  # type: ignore[union-attr]
         inplace = inplace_call(op)
         publish(sign, _scaled(op), ("naiad", "Tensor"), ("subtract",) if sign == "sub" else (), op=op)
         publish(sign + "_", _scaled(op, inplace), ("Tensor",), ("subtract_",) if sign == "sub" else (), inplace_of=op)
