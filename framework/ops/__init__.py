@@ -68,6 +68,7 @@ FAMILIES = (
     "pool_avg",
     "pool_adaptive",
     "fold",
+    "attention_fused",
     "attention",
     "product",
     "einsum",

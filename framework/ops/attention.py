@@ -9,10 +9,10 @@ import numpy as np
 
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import dtype
-from naiad.core.op import PUBLIC, public
+from naiad.core.op import public
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
-from naiad.ops.arithmetic import where_op
+from naiad.ops.attention_fused import composed_weights, fused
 from naiad.ops.dropout import draw_noise
 from naiad.ops.linear import matmul, transposed
 from naiad.ops.softmax import softmax_backward
@@ -143,26 +143,18 @@ def scaled_dot_product_attention(
     enable_gqa: key and value may have fewer heads (dimension -3), which query heads share.
     """
     _check(query, key, value, attn_mask, is_causal, dropout_p)
+    factor = (1 / sqrt(query._array.shape[-1]) if query._array.shape[-1] else inf) if scale is None else scale
+    if query.is_cuda and not dropout_p and (enable_gqa or query._array.shape[-3:-2] == key._array.shape[-3:-2]):
+        found = fused(query, key, value, attn_mask, is_causal, factor)
+        if found is not None:
+            return found
     if enable_gqa:
         key, value = _shared_heads(query, key, value)
-    factor = (1 / sqrt(query._array.shape[-1]) if query._array.shape[-1] else inf) if scale is None else scale
     scores = matmul(query, transposed(key))
     if scores.is_cuda:
-        weights = _composed(scores, attn_mask, is_causal, factor)
+        weights = composed_weights(scores, attn_mask, is_causal, factor)
     else:
         weights = attention_weights(scores, attn_mask, scale=factor, causal=is_causal)
     if dropout_p:
         weights = weights * draw_noise(weights._array.shape, weights, dropout_p, 1 / (1 - dropout_p or inf))
     return matmul(weights, value)
-
-
-def _composed(scores: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
-    """The same weights from ops that have kernels."""
-    scores = scores * scale
-    if causal:
-        shape = scores._array.shape[-2:]
-        mask = PUBLIC["naiad"]["ones"](shape, dtype=bool_, device=scores._device).tril()
-    if mask is not None:
-        scores = where_op(mask, scores, -inf) if mask._dtype is bool_ else scores + mask
-    weights = PUBLIC["nn.functional"]["softmax"](scores, -1)
-    return where_op(weights == weights, weights, 0.0) if mask is not None else weights

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from naiad.kernels import conv, cross_entropy, embedding, matmul, norm, pool
+from naiad.kernels import attention, conv, cross_entropy, embedding, matmul, norm, pool
 
 BF16, I64 = "bfloat16", "int64"
 
@@ -107,5 +107,23 @@ def pools(array: Callable) -> dict[str, Callable[[], None]]:
     return {"pool2d": lambda: pooled(BF16, (112, 112), 2), "pool3d": lambda: pooled("float32", (16, 56, 56), 3)}
 
 
+def attentions(array: Callable) -> dict[str, Callable[[], None]]:
+    def attend(dtype, width, causal, mask=None):
+        q, k = array((4, 16, 4096, width), dtype), array((4, 4, 4096, width), dtype)
+        lse, facts = array((4, 16, 4096)), dict(scale=0.1, causal=causal)
+        given = None if mask is None else array((4096, 4096), mask)
+        attention.attention((q, lse), q, k, k, given, **facts)
+        for gradient, of in ((attention.query_grad, q), (attention.key_grad, k), (attention.value_grad, k)):
+            gradient(of, q, q, lse, q, k, k, given, **facts)
+
+    return {
+        "attention": lambda: attend(BF16, 128, True),
+        "attention narrow": lambda: attend("float16", 64, False),
+        "attention float32": lambda: attend("float32", 64, True),
+        "attention masked": lambda: attend(BF16, 64, False, "bool"),
+        "attention biased": lambda: attend(BF16, 128, False, BF16),
+    }
+
+
 def cases(array: Callable) -> dict[str, Callable[[], None]]:
-    return normalizations(array) | losses(array) | products(array) | pools(array)
+    return normalizations(array) | losses(array) | products(array) | pools(array) | attentions(array)

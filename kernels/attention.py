@@ -1,0 +1,275 @@
+"""Scaled dot product attention, forward and backward, without a buffer of queries x keys.
+
+out = softmax(q k^T * scale + mask) v, row by row by the online softmax (Milakov and Gimelshein, 2018; Dao et al.,
+2022): a program keeps a tile of queries and goes over tiles of keys; those that a causal mask hides are skipped.
+2 B H L S (E + Ev) operations forward (half of it if causal) and about four times that backward, where the weights are
+computed again from the saved logarithms of the rows' sums; q, k, v and out are moved once per tile of the other side.
+Halves multiply on tensor cores and accumulate in float32. Key and value may have fewer heads than the query, which then
+share them. Rows in which everything is masked give 0.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from naiad.kernels import interpreting
+from naiad.kernels.copy import contiguous, fill
+from naiad.kernels.launch import Scalar, cdiv, launch, next_power_of_2
+from naiad.kernels.matmul import precision
+
+LOG2E = tl.constexpr(1.4426950408889634)
+NONE, BOOL, ADDED = 0, 1, 2  # what a mask is
+
+
+@triton.jit
+def _rows(ptr, row, row_stride, column_stride, rows, columns, BLOCK: tl.constexpr):
+    """Rows `row` of a matrix as a tile of BLOCK columns, 0 outside."""
+    column = tl.arange(0, BLOCK)
+    at = ptr + (row.to(tl.int64) * row_stride)[:, None] + (column * column_stride)[None, :]
+    return tl.load(at, mask=(row < rows)[:, None] & (column < columns)[None, :], other=0)
+
+
+@triton.jit
+def _scores(
+    product, mask_ptr, i, j, L, S, mask_row, mask_column, scale, MASK: tl.constexpr, CAUSAL: tl.constexpr
+):  # fmt: skip
+    """Scores times log2(e), -infinity where query i (a column or a row of numbers) does not see key j."""
+    there = (i < L) & (j < S)
+    if CAUSAL:
+        there = there & (j <= i)
+    scores = product * (scale * LOG2E)
+    if MASK != 0:
+        at = mask_ptr + i.to(tl.int64) * mask_row + j.to(tl.int64) * mask_column
+        if MASK == 1:
+            there = there & tl.load(at, mask=there, other=0)
+        else:
+            scores += tl.load(at, mask=there, other=0).to(tl.float32) * LOG2E
+    return tl.where(there, scores, tl.full([1, 1], float("-inf"), tl.float32))
+
+
+@triton.jit
+def _attention_fwd(
+    out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col, v_batch, v_head, v_row, v_col,
+    mask_batch, mask_head, mask_row, mask_col, scale,
+    MASK: tl.constexpr, CAUSAL: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr,
+    BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
+):  # fmt: skip
+    """A tile of queries of one head."""
+    tile = tl.program_id(0)
+    batch = (tl.program_id(1) // H).to(tl.int64)
+    head = (tl.program_id(1) % H).to(tl.int64)
+    i = tile * BLOCK_L + tl.arange(0, BLOCK_L)
+    q = _rows(q_ptr + batch * q_batch + head * q_head, i, q_row, q_col, L, E, BLOCK_E)
+    k_ptr += batch * k_batch + (head // shared) * k_head
+    v_ptr += batch * v_batch + (head // shared) * v_head
+    mask_ptr += batch * mask_batch + head * mask_head
+    largest = tl.full([BLOCK_L], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_L], tl.float32)
+    acc = tl.zeros([BLOCK_L, BLOCK_V], tl.float32)
+    end = S
+    if CAUSAL:
+        end = tl.minimum(S, (tile + 1) * BLOCK_L)
+    for start in range(0, end, BLOCK_S):
+        j = start + tl.arange(0, BLOCK_S)
+        k = _rows(k_ptr, j, k_row, k_col, S, E, BLOCK_E)
+        product = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=tl.float32)
+        scores = _scores(product, mask_ptr, i[:, None], j[None, :], L, S, mask_row, mask_col, scale, MASK, CAUSAL)
+        new = tl.maximum(largest, tl.max(scores, 1))
+        safe = tl.where(new == float("-inf"), tl.zeros([1], tl.float32), new)  # nothing seen so far
+        shrink = tl.exp2(largest - safe)
+        p = tl.exp2(scores - safe[:, None])
+        total = total * shrink + tl.sum(p, 1)
+        v = _rows(v_ptr, j, v_row, v_col, S, EV, BLOCK_V)
+        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision=PRECISION, out_dtype=tl.float32)
+        largest = new
+    seen = total > 0
+    total = tl.where(seen, total, 1)
+    row = tl.program_id(1).to(tl.int64) * L + i
+    lse = tl.where(seen, (largest + tl.log2(total)) / LOG2E, tl.zeros([1], tl.float32))
+    tl.store(lse_ptr + row, lse, mask=i < L)
+    column = tl.arange(0, BLOCK_V)
+    at = out_ptr + row[:, None] * EV + column[None, :]
+    result = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
+    tl.store(at, result, mask=(i < L)[:, None] & (column < EV)[None, :])
+
+
+@triton.jit
+def _attention_bwd_q(
+    dq_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
+    v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale,
+    MASK: tl.constexpr, CAUSAL: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr,
+    BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a tile of queries: ds k * scale, with ds = p (g v^T - sum(g out))."""
+    tile = tl.program_id(0)
+    batch = (tl.program_id(1) // H).to(tl.int64)
+    head = (tl.program_id(1) % H).to(tl.int64)
+    i = tile * BLOCK_L + tl.arange(0, BLOCK_L)
+    row = tl.program_id(1).to(tl.int64) * L
+    q = _rows(q_ptr + batch * q_batch + head * q_head, i, q_row, q_col, L, E, BLOCK_E)
+    g = _rows(g_ptr + batch * g_batch + head * g_head, i, g_row, g_col, L, EV, BLOCK_V)
+    out = _rows(out_ptr + row * EV, i, EV, 1, L, EV, BLOCK_V)
+    lse = tl.load(lse_ptr + row + i, mask=i < L, other=0) * LOG2E
+    delta = tl.sum(g.to(tl.float32) * out.to(tl.float32), 1)
+    k_ptr += batch * k_batch + (head // shared) * k_head
+    v_ptr += batch * v_batch + (head // shared) * v_head
+    mask_ptr += batch * mask_batch + head * mask_head
+    acc = tl.zeros([BLOCK_L, BLOCK_E], tl.float32)
+    end = S
+    if CAUSAL:
+        end = tl.minimum(S, (tile + 1) * BLOCK_L)
+    for start in range(0, end, BLOCK_S):
+        j = start + tl.arange(0, BLOCK_S)
+        k = _rows(k_ptr, j, k_row, k_col, S, E, BLOCK_E)
+        v = _rows(v_ptr, j, v_row, v_col, S, EV, BLOCK_V)
+        product = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=tl.float32)
+        scores = _scores(product, mask_ptr, i[:, None], j[None, :], L, S, mask_row, mask_col, scale, MASK, CAUSAL)
+        p = tl.exp2(scores - lse[:, None])
+        dp = tl.dot(g, tl.trans(v), input_precision=PRECISION, out_dtype=tl.float32)
+        ds = p * (dp - delta[:, None])
+        acc = tl.dot(ds.to(k.dtype), k, acc, input_precision=PRECISION, out_dtype=tl.float32)
+    column = tl.arange(0, BLOCK_E)
+    at = dq_ptr + (row + i)[:, None] * E + column[None, :]
+    tl.store(at, (acc * scale).to(dq_ptr.dtype.element_ty), mask=(i < L)[:, None] & (column < E)[None, :])
+
+
+@triton.jit
+def _attention_bwd_kv(
+    grad_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
+    v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale,
+    VALUE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_OUT: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a tile of values, p^T g, or of keys, ds^T q * scale, summed over the heads that share it."""
+    tile = tl.program_id(0)
+    heads = H // shared
+    batch = (tl.program_id(1) // heads).to(tl.int64)
+    own = (tl.program_id(1) % heads).to(tl.int64)
+    j = tile * BLOCK_S + tl.arange(0, BLOCK_S)
+    k = _rows(k_ptr + batch * k_batch + own * k_head, j, k_row, k_col, S, E, BLOCK_E)
+    v = _rows(v_ptr + batch * v_batch + own * v_head, j, v_row, v_col, S, EV, BLOCK_V)
+    acc = tl.zeros([BLOCK_S, BLOCK_OUT], tl.float32)
+    first = 0
+    if CAUSAL:
+        first = (tile * BLOCK_S) // BLOCK_L * BLOCK_L
+    for head in range(own * shared, (own + 1) * shared):
+        row = (batch * H + head) * L
+        masks = mask_ptr + batch * mask_batch + head * mask_head
+        for start in range(first, L, BLOCK_L):
+            i = start + tl.arange(0, BLOCK_L)
+            q = _rows(q_ptr + batch * q_batch + head * q_head, i, q_row, q_col, L, E, BLOCK_E)
+            g = _rows(g_ptr + batch * g_batch + head * g_head, i, g_row, g_col, L, EV, BLOCK_V)
+            lse = tl.load(lse_ptr + row + i, mask=i < L, other=0) * LOG2E
+            product = tl.dot(k, tl.trans(q), input_precision=PRECISION, out_dtype=tl.float32)
+            scores = _scores(product, masks, i[None, :], j[:, None], L, S, mask_row, mask_col, scale, MASK, CAUSAL)
+            p = tl.exp2(scores - lse[None, :])
+            if VALUE:
+                acc = tl.dot(p.to(g.dtype), g, acc, input_precision=PRECISION, out_dtype=tl.float32)
+            else:
+                out = _rows(out_ptr + row * EV, i, EV, 1, L, EV, BLOCK_V)
+                delta = tl.sum(g.to(tl.float32) * out.to(tl.float32), 1)
+                dp = tl.dot(v, tl.trans(g), input_precision=PRECISION, out_dtype=tl.float32)
+                ds = p * (dp - delta[None, :])
+                acc = tl.dot(ds.to(q.dtype), q, acc, input_precision=PRECISION, out_dtype=tl.float32)
+    column = tl.arange(0, BLOCK_OUT)
+    width = EV if VALUE else E
+    if not VALUE:
+        acc = acc * scale
+    at = grad_ptr + (tl.program_id(1).to(tl.int64) * S + j)[:, None] * width + column[None, :]
+    tl.store(at, acc.to(grad_ptr.dtype.element_ty), mask=(j < S)[:, None] & (column < width)[None, :])
+
+
+def attention(outs: tuple, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool) -> None:
+    """outs = the attention (B, H, L, Ev), and the log of the sum of exponentials of each row of scores (B, H, L).
+
+    q (B, H, L, E), k and v (B, H / shared, S, E and Ev), mask (bool, or floats that are added) broadcasts to
+    (B, H, L, S); any strides.
+    """
+    out, lse = outs
+    if prod(lse.shape) == 0:
+        return
+    if k.shape[2] == 0:
+        fill(out, value=0)
+        fill(lse, value=0)
+        return
+    _launch(_attention_fwd, (out, lse), q, k, v, mask, (), scale, causal, q.shape[2], q.shape[1], 128)
+
+
+def query_grad(
+    dq: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool
+) -> None:
+    """dq (B, H, L, E) = the gradient of the queries; out and lse are what `attention` gave."""
+    if prod(dq.shape) == 0 or prod(k.shape) == 0:
+        fill(dq, value=0)
+        return
+    out, lse = contiguous(out), contiguous(lse)
+    _launch(_attention_bwd_q, (dq, g, out, lse), q, k, v, mask, g.strides, scale, causal, q.shape[2], q.shape[1], 64)
+
+
+def key_grad(
+    dk: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool
+) -> None:
+    """dk (B, H / shared, S, E) = the gradient of the keys."""
+    _of_shared(dk, False, g, out, lse, q, k, v, mask, scale, causal)
+
+
+def value_grad(
+    dv: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool
+) -> None:
+    """dv (B, H / shared, S, Ev) = the gradient of the values."""
+    _of_shared(dv, True, g, out, lse, q, k, v, mask, scale, causal)
+
+
+def _of_shared(
+    grad: Any, value: bool, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool
+) -> None:
+    if prod(grad.shape) == 0 or prod(q.shape) == 0:
+        fill(grad, value=0)
+        return
+    width, queries = max(next_power_of_2(grad.shape[3]), 16), 64 if value else 32
+    out, lse = contiguous(out), contiguous(lse)
+    _launch(
+        _attention_bwd_kv, (grad, g, out, lse), q, k, v, mask, g.strides, scale, causal, k.shape[2], k.shape[1], queries,
+        VALUE=value, BLOCK_OUT=width,
+    )  # fmt: skip
+
+
+def _launch(
+    kernel: Any, arrays: tuple, q: Any, k: Any, v: Any, mask: Any, g_strides: tuple, scale: float, causal: bool,
+    along: int, heads: int, most: int, **constants: Any,
+) -> None:  # fmt: skip
+    """One program per tile of `along` rows of each head; queries and keys in tiles of at most `most` and 64."""
+    batch, all_heads, length, e = q.shape
+    keys, ev = k.shape[2], v.shape[3]
+    block_e, block_v = (max(next_power_of_2(n), 16) for n in (e, ev))
+    kind, strides = NONE, (0, 0, 0, 0)
+    if mask is not None:
+        kind = BOOL if mask.dtype.name == "bool" else ADDED
+        strides = mask.broadcast((batch, all_heads, length, keys)).strides
+    queries_at_once, keys_at_once, warps = _tile(length, keys, max(block_e, block_v), q.dtype.name, most, kind)
+    size = keys_at_once if "VALUE" in constants else queries_at_once
+    launch(
+        kernel, (cdiv(along, size), batch * heads), *arrays, q, k, v, q if mask is None else mask,
+        all_heads, all_heads // k.shape[1], length, keys, e, ev, *g_strides, *q.strides, *k.strides, *v.strides,
+        *strides, Scalar(scale, "float32"), num_warps=warps, num_stages=2, MASK=kind, CAUSAL=causal,
+        PRECISION=precision(q.dtype.name), BLOCK_L=queries_at_once, BLOCK_S=keys_at_once, BLOCK_E=block_e,
+        BLOCK_V=block_v, **constants,
+    )  # fmt: skip
+
+
+def _tile(length: int, keys: int, width: int, dtype: str, most: int, mask: int) -> tuple[int, int, int]:
+    """Queries and keys at a time, warps."""
+    if interpreting():
+        return min(max(next_power_of_2(length), 16), 256), min(max(next_power_of_2(keys), 16), 256), 4
+    if dtype == "float32":
+        return 64 if most == 128 and width <= 64 else 32, 32 if most == 128 or most == 64 else 16, 8
+    if width > 128:
+        return min(most, 64), 32, 8
+    return most, 32 if mask == ADDED and width > 64 else 64, 8
