@@ -48,7 +48,7 @@ class Pass:
 
     def run(self, roots: Sequence[Tensor], seeds: Sequence[Tensor]) -> None:
         """Send the seeds' gradients from the roots down to the leaves."""
-        self.taken.update([id(t._array) for t in seeds])
+        self.taken.update([id(_memory(t._array)) for t in seeds])
         wanted: set[Node] = set()
         if self.wanted is not None:
             wanted = {t._node for t in self.wanted if t._node is not None}
@@ -135,13 +135,20 @@ class Pass:
     def _own(self, gradient: Tensor) -> Tensor:
         """A gradient with memory of its own: formulas may hand one array to several leaves, or a view, or a hook."""
         array = gradient._array
-        free = id(array) not in self.taken and not self.hooked
-        self.taken.add(id(array))
+        memory = _memory(array)
+        free = id(memory) not in self.taken and not self.hooked
+        self.taken.add(id(memory))
         if gradient._device.kind != CPU:
-            return clone_op(gradient)
+            whole = memory is not None and array.is_contiguous and array.nbytes == memory.nbytes
+            return wrap(array, gradient._dtype, gradient._device) if free and whole else clone_op(gradient)
         if not (free and array.base is None and array.flags.c_contiguous):
             array = np.array(array, order="C")
         return wrap(array, gradient._dtype, gradient._device)
+
+
+def _memory(array: Any) -> Any:
+    """What two arrays must not share: an ndarray itself (a view is told by its base), a device array's buffer."""
+    return array if isinstance(array, np.ndarray) else array.buffer
 
 
 def fitted(gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:

@@ -236,8 +236,8 @@ def _of_shared(
     width, queries = max(next_power_of_2(grad.shape[3]), 16), 64 if value else 32
     out, lse = contiguous(out), contiguous(lse)
     _launch(
-        _attention_bwd_kv, (grad, g, out, lse), q, k, v, mask, g.strides, scale, causal, k.shape[2], k.shape[1], queries,
-        VALUE=value, BLOCK_OUT=width,
+        _attention_bwd_kv, (grad, g, out, lse), q, k, v, mask, g.strides, scale, causal, k.shape[2], k.shape[1],
+        queries, VALUE=value, BLOCK_OUT=width,
     )  # fmt: skip
 
 

@@ -43,3 +43,19 @@ def test_one_launch_per_linear_layer(launched):
     launched.clear()
     linear_op(x, w, b)
     assert launched == ["_matmul"]
+
+
+def test_gradients_of_leaves_are_not_copied_but_never_shared(launched):
+    x, w = (on_cuda(np.ones(s, np.float32)).requires_grad_() for s in ((3, 5), (7, 5)))
+    g = on_cuda(np.ones((3, 7), np.float32))
+    out = linear_op(x, w, None)
+    launched.clear()
+    out.backward(g)
+    assert launched == ["_matmul", "_matmul"]
+    y, z = (on_cuda(np.ones((3, 7), np.float32)).requires_grad_() for _ in range(2))
+    (y + z).backward(g)
+    y.grad.mul_(2.0)
+    assert z.grad.cpu().tolist() == g.cpu().tolist() == np.ones((3, 7)).tolist()
+    (y.reshape(-1).reshape(3, 7) * 1.0 + z.reshape(21).reshape(3, 7)).backward(g)
+    z.grad.mul_(5.0)
+    assert g.cpu().tolist() == np.ones((3, 7)).tolist()
