@@ -25,7 +25,7 @@ from naiad.core.dispatch import apply, constant, deliver, explain, gradient_mask
 from naiad.core.dtype import BOOL, FLOAT, HALVES, INT, combine, dtype, promote_types
 from naiad.core.dtype import bool as bool_
 from naiad.core.numpy_program import compile_program
-from naiad.core.op import Op, publish
+from naiad.core.op import AutocastClass, Op, publish
 from naiad.core.quiet import quiet, quietly
 from naiad.core.state import State, current, default_dtype
 from naiad.core.strided import broadcast_shapes
@@ -57,8 +57,10 @@ class Elementwise(Op):
         flags: Sequence[str] = (),
         kinds: Sequence[int] = (0, 1, 2, 3),
         differentiable: bool = True,
+        autocast: AutocastClass = None,
     ) -> None:
         super().__init__(name, operands)
+        self.autocast = autocast
         self.body, self.promote, self.result = body, promote, result
         self.overrides = dict(grad or {})
         self.flags = tuple(i for i, o in enumerate(self.operands) if o in flags)

@@ -9,20 +9,28 @@ whatever they name: an operand (saved then), `out` or `outN` (an output, saved),
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from naiad.autograd.record import make_plan
+from naiad.core.state import current
 
 OPS: dict[str, Op] = {}
 PUBLIC: dict[str, dict[str, Callable]] = {"naiad": {}, "Tensor": {}, "nn.functional": {}}
 ENTRIES: dict[str, Entry] = {}
 Formula = Callable | None
+AutocastClass = str | Mapping[str, str] | None
 
 
 class Op:
-    """One row of the table. Subclasses say how to run it."""
+    """One row of the table. Subclasses say how to run it.
 
+    autocast: what mixed precision makes of the operands: "lower", "float32", "promote", or a dict of these by kind of
+    device (see `naiad.amp.mode`).
+    """
+
+    autocast: AutocastClass = None
     view = False
     variadic = False
     outputs = 1
@@ -105,15 +113,37 @@ def publish(
     ENTRIES[f"{namespaces[0]}.{name}"] = Entry(name, function, namespaces, facts)
 
 
-def public(*namespaces: str, name: str | None = None, aliases: Sequence[str] = (), **facts: Any) -> Callable:
+def public(
+    *namespaces: str,
+    name: str | None = None,
+    aliases: Sequence[str] = (),
+    autocast: AutocastClass = None,
+    **facts: Any,
+) -> Callable:
     """Publish a function composed of ops: ``@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3))])``.
 
     Namespaces: "naiad" (a function), "Tensor" (a method), "nn.functional", "linalg" and so on.
+    autocast: for a function that counts as one op in mixed precision, its class; "keep" casts nothing, inside either.
     """
 
     def decorate(function: Callable) -> Callable:
+        if autocast is not None:
+            function = as_one(function, autocast)
         shown = name or function.__name__
         publish(shown, function, namespaces or ("naiad",), aliases, **facts)
         return function
 
     return decorate
+
+
+def as_one(function: Callable, autocast: AutocastClass) -> Callable:
+    """A composed function that modes with a `compose` see as one op rather than as those it is made of."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for mode in current().modes:
+            if hasattr(mode, "compose"):
+                return mode.compose(function, autocast, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call

@@ -22,7 +22,7 @@ from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import apply, explain, settle
 from naiad.core.dtype import FLOAT, FROM_NUMPY, HALVES, dtype
-from naiad.core.op import Formula, Op, parameters
+from naiad.core.op import AutocastClass, Formula, Op, parameters
 from naiad.core.quiet import quiet, quietly
 from naiad.core.state import State, current
 from naiad.core.strided import DeviceArray
@@ -54,12 +54,13 @@ class Primitive(Op):
         widen: bool = True,
         into: Callable | None = None,
         vendor: str | None = None,
+        autocast: AutocastClass = None,
     ) -> None:
         operands, star, attributes = parameters(body)
         super().__init__(name, operands + [star] if star else operands, attributes)
         self.variadic = star is not None
         self.body, self.rule, self.kernel, self.outputs = body, rule, kernel, outputs
-        self.widen, self.into, self.vendor = widen, into, vendor
+        self.widen, self.into, self.vendor, self.autocast = widen, into, vendor, autocast
         if grad is not None:
             self.set_formulas(grad)
 
