@@ -81,7 +81,11 @@ _MODULES = (
     *("nn", "optim", "utils", "cuda", "linalg", "fft", "special", "random", "accelerator", "backends"),
     *("serialization", "multiprocessing", "amp", "library", "testing", "version"),
 )
-_LAZY = {"save": "serialization", "load": "serialization"}
+_LAZY = {
+    **dict.fromkeys(("save", "load"), "serialization"),
+    **dict.fromkeys(("set_num_threads", "get_num_threads"), "threads"),
+    **dict.fromkeys(("use_deterministic_algorithms", "are_deterministic_algorithms_enabled"), "determinism"),
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -1,7 +1,8 @@
 """Switches that PyTorch scripts set, and what is behind them here.
 
 `cudnn.benchmark`, `cudnn.deterministic` and `cudnn.enabled` are remembered and change nothing: naiad does not use
-cuDNN, and its CPU ops are deterministic. `allow_tf32` is what the matmul kernels read on cuda.
+cuDNN, and its ops are deterministic. `allow_tf32` is remembered too: float32 products on cuda are made of three tf32
+products, as accurate as float32, whatever it says.
 """
 
 from __future__ import annotations
