@@ -155,6 +155,11 @@ def all(out: Any, x: Any, *, dim: tuple[int, ...], keepdim: bool = False) -> Non
     _run(out, x, dim, "min", tl.int32, 1, test=True)
 
 
+def count_nonzero(out: Any, x: Any, *, dim: tuple[int, ...]) -> None:
+    """out = how many elements of x over `dim` are not 0 (NaN is not)."""
+    _run(out, x, dim, "sum", tl.int64, 0, test=True)
+
+
 def _positive(dim: tuple[int, ...], x: Any) -> list[int]:
     return sorted(d % len(x.shape) for d in dim) if x.shape else []
 

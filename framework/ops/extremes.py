@@ -43,7 +43,7 @@ def picked_grad(g: Tensor, out1: Tensor, input_shape: tuple, dim: int, keepdim: 
 
 
 def _with_index(name: str, reduce: Callable, position: Callable) -> Callable:
-    @primitive(name=name, rule=picked_rule, outputs=2, grad=(picked_grad,))
+    @primitive(name=name, rule=picked_rule, kernel=f"extremes.{name}", outputs=2, grad=(picked_grad,))
     def op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
         if input.dtype.kind == "c":
             raise TypeError("complex")
@@ -125,7 +125,7 @@ def _arg_rule(input: Tensor, *, dim: int | None, keepdim: bool) -> tuple:
 
 
 def _argument(name: str, position: Callable) -> Callable:
-    @primitive(name=name, rule=_arg_rule)
+    @primitive(name=name, rule=_arg_rule, kernel=f"extremes.{name}")
     def op(input: np.ndarray, *, dim: int | None, keepdim: bool) -> np.ndarray:
         if input.dtype.kind in "bc":
             raise TypeError("bool or complex")
@@ -185,6 +185,7 @@ all, any = _truth("all", np.logical_and.reduce), _truth("any", np.logical_or.red
 @primitive(
     name="count_nonzero",
     rule=lambda input, *, dim: (reduced_shape(input._array.shape, dim, False), int64),
+    kernel="reduce.count_nonzero",
     widen=False,
 )
 def count_nonzero_op(input: np.ndarray, *, dim: Dims) -> np.ndarray:

@@ -18,13 +18,13 @@ from naiad.ops.picking import unpick_op
 from naiad.ops.reduction import converted
 
 
-@primitive(rule=same_as(), grad=(lambda g, dim: reverse_cumsum(g, dim=dim),))
+@primitive(rule=same_as(), kernel="scan.cumsum", grad=(lambda g, dim: reverse_cumsum(g, dim=dim),))
 def cumsum_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running sums."""
     return np.add.accumulate(input, dim, input.dtype) if input.ndim else input.copy()
 
 
-@primitive(rule=same_as(), grad=(lambda g, dim: cumsum_op(g, dim=dim),))
+@primitive(rule=same_as(), kernel="scan.reverse_cumsum", grad=(lambda g, dim: cumsum_op(g, dim=dim),))
 def reverse_cumsum(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running sums from the end."""
     if not input.ndim:
@@ -52,7 +52,7 @@ def _cumprod_grad_with_zeros(g: Tensor, input: Tensor, dim: int) -> Tensor:
     return terms.sum(-1).transpose(dim, -1)
 
 
-@primitive(rule=same_as(), grad=(_cumprod_grad,))
+@primitive(rule=same_as(), kernel="scan.cumprod", grad=(_cumprod_grad,))
 def cumprod_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running products."""
     return np.multiply.accumulate(input, dim, input.dtype) if input.ndim else input.copy()
@@ -90,6 +90,7 @@ def _running_extreme(name: str, ufunc: np.ufunc) -> Callable:
 
     @primitive(
         name=name,
+        kernel=f"scan.{name}",
         rule=lambda input, *, dim: (
             picked_rule(input, dim=dim, keepdim=True)
             and [(input._array.shape, input._dtype), (input._array.shape, int64)]
@@ -172,7 +173,12 @@ def weigh_before(terms: np.ndarray, input: np.ndarray, out_of: np.ndarray, *, di
     return np.exp(up - out_of) - np.exp(down - out_of)
 
 
-@primitive(name="logcumsumexp", rule=same_as(), grad=(lambda g, input, out, dim: weigh_after(g, input, out, dim=dim),))
+@primitive(
+    name="logcumsumexp",
+    rule=same_as(),
+    kernel="scan.logcumsumexp",
+    grad=(lambda g, input, out, dim: weigh_after(g, input, out, dim=dim),),
+)
 def logcumsumexp_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running log-sum-exps."""
     return np.logaddexp.accumulate(input, dim) if input.ndim else input.copy()

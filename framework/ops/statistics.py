@@ -37,7 +37,7 @@ def _var_grad(g: Tensor, input: Tensor, dim: Dims, keepdim: bool, correction: fl
     return spread(g, shape, dim, keepdim) * centred * (2 / freedom if freedom else float("nan"))
 
 
-@primitive(rule=_var_rule, grad=(_var_grad,))
+@primitive(rule=_var_rule, kernel="statistics.var", grad=(_var_grad,))
 def var_dims(input: np.ndarray, *, dim: Dims, keepdim: bool, correction: float) -> np.ndarray:
     """The sum of |x - mean| ** 2, divided by the count less the correction."""
     centred = input - np.add.reduce(input, dim, keepdims=True) / input.dtype.type(prod(input.shape[d] for d in dim))
@@ -165,7 +165,7 @@ def _weights(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) ->
     return spread(g, shape, dim, keepdim) * (input - spread(out, shape, dim, keepdim)).exp()
 
 
-@primitive(rule=same_dtype, grad=(_weights,))
+@primitive(rule=same_dtype, kernel="statistics.logsumexp", grad=(_weights,))
 def logsumexp_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """log(sum(exp(x))), shifted by the largest so that nothing overflows."""
     if not input.size:
