@@ -25,6 +25,8 @@ help:
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make clean     remove what these targets made"
 
+# The net's matrices are small: a second BLAS thread waits more than it works, most of all where others compute as well.
+train: export OPENBLAS_NUM_THREADS ?= 1
 train: $(VENV)/.examples
 	$(BIN)/python examples/train_digits.py $(ARGS)
 
