@@ -119,8 +119,10 @@ def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
     return kernel
 
 
-def launcher(kernel: str | None, op: str) -> Callable:
-    """A family's launch function, named as "module.function" in naiad.kernels."""
+def launcher(kernel: str | Callable | None, op: str) -> Callable:
+    """A family's launch function, named as "module.function" in naiad.kernels, or a user's own."""
+    if callable(kernel):
+        return kernel
     if kernel is None:
         raise NotImplementedError(f"{op} has no kernel on cuda yet; run it on the CPU: tensor.cpu()")
     module, _, function = kernel.partition(".")

@@ -48,7 +48,7 @@ class Primitive(Op):
         body: Callable,
         *,
         rule: Callable | None,
-        kernel: str | None = None,
+        kernel: str | Callable | None = None,
         grad: Sequence[Formula] | None = None,
         outputs: int = 1,
         widen: bool = True,
