@@ -55,7 +55,8 @@ def run(kernel: Any, grid: Sequence[int], args: Sequence[Any], constexprs: dict[
         programs = list(programs)
         random.Random(int(seed)).shuffle(programs)
     with _lock, np.errstate(all="ignore"):
-        _buffers[:] = [_extent(a.buffer) for a in args if hasattr(a, "buffer")]
+        reached = [b for a in args if hasattr(a, "buffer") for b in (a.buffer, *getattr(a, "reaches", ()))]
+        _buffers[:] = [_extent(b) for b in reached]
         values.update((name, _argument(arg)) for name, arg in zip(run_time, args, strict=True))
         ti.interpreter_builder.set_grid_dim(*grid)
         try:

@@ -45,15 +45,29 @@ class Program:
 
 def compile_rule(rule: Callable[..., tuple], states: int, numbers: dict[str, Any], dtype: np.dtype) -> Program:
     """The program of `rule` for a parameter with so many state arrays, with these numbers."""
-    trace = _Trace(states + 2)
-    param, grad, *state = (_Symbol(trace, i) for i in (0, states + 1, *range(1, states + 1)))
-    results = [symbol.index for symbol in rule(_Maths, param, grad, *state, **numbers)]
+    trace, results = _traced(rule, states, numbers)
     key = (*trace.ops, *results)
     found = _functions.get(key)
     if found is None:
         source, sizes = _Allocator(trace, results).write()
         found = _functions[key] = _build(source), sizes
     return Program(*found, trace.constants, dtype)
+
+
+def trace_rule(rule: Callable[..., tuple], states: int, numbers: dict[str, Any]) -> tuple[tuple, tuple, list[float]]:
+    """What `rule` does with these numbers: operations, the values that parameter and state become, and constants.
+
+    Operation i is (name, operands) and makes value `states + 2 + i`; values 0 to `states + 1` are the parameter, its
+    state and the gradient, and a negative operand -k is constant number k - 1.
+    """
+    trace, results = _traced(rule, states, numbers)
+    return tuple(trace.ops), tuple(results), trace.constants
+
+
+def _traced(rule: Callable[..., tuple], states: int, numbers: dict[str, Any]) -> tuple[_Trace, list[int]]:
+    trace = _Trace(states + 2)
+    param, grad, *state = (_Symbol(trace, i) for i in (0, states + 1, *range(1, states + 1)))
+    return trace, [symbol.index for symbol in rule(_Maths, param, grad, *state, **numbers)]
 
 
 def _build(source: str) -> Callable[..., None]:

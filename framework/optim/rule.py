@@ -5,7 +5,7 @@ being the namespace of its functions (sqrt, where, ...). It is written once and 
 
 - on cpu as a program of NumPy calls (`program.py`), block by block: the temporaries of a block stay in the processor's
   cache, so that main memory is read and written once per step however many operations the rule has;
-- on another device, by the kernel in `FUSED`, which takes all parameters in one launch;
+- on cuda by a kernel printed from it (`fused.py`), or by one in `FUSED`, which takes all parameters in one launch;
 - with `m = naiad`, in tensor operations: where there is no kernel, or when autograd is to see the step.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import naiad
+from naiad.optim import fused
 from naiad.optim.program import Program, compile_rule
 
 Rule = Callable[..., tuple]
@@ -63,9 +64,12 @@ def _update_elsewhere(rule: Rule, rows: list[tuple]) -> None:
         kernel = FUSED.get((rule.__name__, device.type))
         if kernel is not None:
             kernel(*(list(column) for column in zip(*group, strict=True)))
-        else:
-            for row in group:
-                _update_tensors(rule, *row)
+            continue
+        if device.type == "cuda":
+            fused.update(rule, [row for row in group if fused.fits(row)])
+            group = [row for row in group if not fused.fits(row)]
+        for row in group:
+            _update_tensors(rule, *row)
 
 
 def _update_tensors(rule: Rule, param: Any, grad: Any, state: tuple, numbers: Numbers) -> None:

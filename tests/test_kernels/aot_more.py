@@ -2,7 +2,22 @@
 
 from collections.abc import Callable
 
-from naiad.kernels import attention, conv, cross_entropy, embedding, matmul, norm, pool
+from naiad.kernels import (
+    attention,
+    conv,
+    cross_entropy,
+    embedding,
+    extremes,
+    matmul,
+    norm,
+    optimizer,
+    pool,
+    reduce,
+    scan,
+    statistics,
+)
+from naiad.optim.adam import adam as adam_rule
+from naiad.optim.program import trace_rule
 
 BF16, I64 = "bfloat16", "int64"
 
@@ -125,5 +140,45 @@ def attentions(array: Callable) -> dict[str, Callable[[], None]]:
     }
 
 
+def scans(array: Callable) -> dict[str, Callable[[], None]]:
+    def along(dtype, shape, dim):
+        kept = shape[:dim] + shape[dim + 1 :]
+        x, y, i = array(shape, dtype), array(kept, dtype), array(kept, I64)
+        extremes.argmax(i, x, dim=dim)
+        extremes.min((y, i), x, dim=dim)
+        reduce.count_nonzero(i, x, dim=(dim,))
+        if "float" in dtype:
+            statistics.var(y, x, dim=(dim,))
+            statistics.logsumexp(y, x, dim=(dim,))
+            scan.logcumsumexp(x, x, dim=dim)
+        scan.cumsum(x, x, dim=dim)
+        scan.cumprod(x, x, dim=dim)
+        scan.cummax((x, array(shape, I64)), x, dim=dim)
+
+    return {
+        "along rows": lambda: along(BF16, (4096, 4096), 1),
+        "along columns": lambda: along("float32", (4096, 4096), 0),
+        "along a long row": lambda: along("float32", (4, 1 << 20), 1),
+        "along rows int8": lambda: along("int8", (4096, 4096), 1),
+    }
+
+
+def optimizers(array: Callable) -> dict[str, Callable[[], None]]:
+    def adam(dtype, even):
+        facts = dict(lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, decoupled=True, maximize=False)
+        traced = trace_rule(adam_rule, 2, facts | dict(bias_correction1=0.5, sqrt_bias_correction2=0.5))
+        optimizer.update("adam", *traced, (dtype,) * 4, array((9, 5), I64), array((64, 2), I64), 1024, even)
+
+    return {"adam": lambda: adam("float32", True), "adam uneven bfloat16": lambda: adam(BF16, False)}
+
+
 def cases(array: Callable) -> dict[str, Callable[[], None]]:
-    return normalizations(array) | losses(array) | products(array) | pools(array) | attentions(array)
+    return (
+        normalizations(array)
+        | losses(array)
+        | products(array)
+        | pools(array)
+        | attentions(array)
+        | scans(array)
+        | optimizers(array)
+    )
