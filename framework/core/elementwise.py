@@ -18,19 +18,17 @@ from typing import Any
 import numpy as np
 
 from naiad.autograd.record import record
-from naiad.core import backend, numpy_maths
+from naiad.core import backend
 from naiad.core.derive import derive
 from naiad.core.device import CPU, CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import apply, constant, deliver, explain, gradient_mask, number_dtype, settle
-from naiad.core.dtype import BOOL, FLOAT, HALVES, INT, combine, dtype, promote_types
+from naiad.core.dtype import BOOL, FLOAT, combine, dtype, promote_types
 from naiad.core.dtype import bool as bool_
-from naiad.core.numpy_program import compile_program
+from naiad.core.numpy_kernels import numpy_kernel
 from naiad.core.op import AutocastClass, Op, publish
-from naiad.core.quiet import quiet, quietly
 from naiad.core.state import State, current, default_dtype
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor, wrap
-from naiad.core.trace import Symbol, trace
 
 ndarray = np.ndarray
 _new_tensor = object.__new__
@@ -159,7 +157,7 @@ class Elementwise(Op):
                 )
             result = common.to_real() if self.result == "real" else self.result or common
             if home.kind == CPU:
-                made = _numpy_kernel(self, common, result)
+                made = numpy_kernel(self, common, result)
             elif home.kind == CUDA:
                 made = backend.elementwise(self, common, result)
             else:
@@ -219,125 +217,6 @@ def _identity(g: Tensor) -> Tensor:
 def _operand_names(body: Callable) -> tuple[str, ...]:
     code = body.__code__
     return code.co_varnames[1 : code.co_argcount]
-
-
-# ---------------------------------------------------------------- kernels on the CPU
-def _numpy_kernel(op: Elementwise, common: dtype, result: dtype) -> Callable:
-    recorded, value = trace(op.body, op.operands)
-    if not isinstance(value, Symbol):
-        return _constant_kernel(value, result)
-    if len(recorded.lines) == 1 and common not in HALVES and not (common.kind <= INT and op.promote == "float"):
-        _, name, args = recorded.lines[0]
-        ufunc = numpy_maths.UFUNCS.get(name)
-        if ufunc is not None and not _keeps(ufunc, common, result):
-            ufunc = None
-        if ufunc is not None and [getattr(a, "name", None) for a in args] == list(op.operands):
-            return _ufunc_kernel(ufunc, len(args))
-        if ufunc is not None and [getattr(a, "name", None) for a in args] == list(op.operands[::-1]):
-            return _swapped(_ufunc_kernel(ufunc, 2))
-        if ufunc is not None and len(args) == 2 and args[0] is recorded.inputs[0] and not isinstance(args[1], Symbol):
-            return _ufunc_kernel_with_number(ufunc, constant(args[1], common))
-    whole = _body_kernel(op.body, common, result)
-    if common.kind != FLOAT or common in HALVES or not recorded.lines or op.flags:
-        return whole
-    lines = recorded.prune(value)
-    return _program_kernel(whole, compile_program(op.name, op.operands, lines, value, common.np), common.np, result.np)
-
-
-def _keeps(ufunc: np.ufunc, common: dtype, result: dtype) -> bool:
-    """Whether a NumPy function gives the dtype that is promised: rint of integers, for one, would be a float."""
-    given = quietly(ufunc, *[np.ones(1, common.np)] * ufunc.nin)
-    return given.dtype == result.np
-
-
-def _ufunc_kernel(ufunc: np.ufunc, arity: int) -> Callable:
-    """One NumPy function; `out=...` makes 0-d results arrays too."""
-
-    def binary(a: ndarray, b: ndarray) -> ndarray:
-        try:
-            return quiet.run(ufunc, a, b, out=...)
-        except RuntimeError:
-            return quietly(ufunc, a, b, out=...)
-
-    def unary(a: ndarray) -> ndarray:
-        try:
-            return quiet.run(ufunc, a, out=...)
-        except RuntimeError:
-            return quietly(ufunc, a, out=...)
-
-    made: Any = unary if arity == 1 else binary
-    made.ufunc = ufunc  # in-place ops write through it
-    return made
-
-
-def _swapped(kernel: Callable) -> Callable:
-    return lambda a, b: kernel(b, a)
-
-
-def _ufunc_kernel_with_number(ufunc: np.ufunc, number: ndarray) -> Callable:
-    """One NumPy function of the operand and a number, as relu is maximum(x, 0)."""
-
-    def kernel(a: ndarray) -> ndarray:
-        try:
-            return quiet.run(ufunc, a, number, out=...)
-        except RuntimeError:
-            return quietly(ufunc, a, number, out=...)
-
-    return kernel
-
-
-def _body_kernel(body: Callable, common: dtype, result: dtype) -> Callable:
-    """The body itself, on halves widened to float32 and rounded once."""
-    half = common.np if common in HALVES else None
-    target = result.np
-
-    def kernel(*arrays: ndarray) -> ndarray:
-        if half is not None:
-            arrays = tuple([a.astype(np.float32) if a.dtype == half else a for a in arrays])
-        try:
-            out = quiet.run(body, numpy_maths, *arrays)
-        except RuntimeError:
-            out = quietly(body, numpy_maths, *arrays)
-        if out.__class__ is not ndarray or (out.dtype is not target and out.dtype != target):
-            out = np.asarray(out).astype(target)
-        # A body may hand an operand through, or a view of one: the result must own its memory.
-        if out.base is None:
-            for a in arrays:
-                if out is a:
-                    return out.copy()
-            return out
-        return out.copy()
-
-    return kernel
-
-
-def _program_kernel(whole: Callable, program: Callable, dtype: np.dtype, result: np.dtype) -> Callable:
-    """The body as a program where the operands are alike in shape and lie contiguously, else the body itself."""
-
-    def kernel(*arrays: ndarray) -> ndarray:
-        shape: tuple[int, ...] = ()
-        for a in arrays:
-            if a.ndim:
-                if not a.flags.c_contiguous or (shape and a.shape != shape):
-                    return whole(*arrays)
-                shape = a.shape
-            if a.dtype != dtype:
-                return whole(*arrays)
-        out = np.empty(shape, result)
-        try:
-            quiet.run(program, arrays, out)
-        except RuntimeError:
-            quietly(program, arrays, out)
-        return out
-
-    return kernel
-
-
-def _constant_kernel(value: Any, result: dtype) -> Callable:
-    def kernel(*arrays: ndarray) -> ndarray:
-        return np.full(np.broadcast_shapes(*[a.shape for a in arrays]), value, result.np)
-
-    return kernel
 
 
 def _meta_kernel(result: dtype) -> Callable:
