@@ -8,7 +8,6 @@ from typing import Any
 
 from naiad.core.random import (
     default_generator,
-    generator_for,
     get_rng_state,
     initial_seed,
     manual_seed,
@@ -21,18 +20,10 @@ __all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "ma
 
 @contextmanager
 def fork_rng(devices: Sequence[Any] | None = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:
-    """Draws inside leave the generators outside as they were: the CPU's, and those of `devices` (default: all cuda)."""
-    if not enabled:
-        yield
-        return
-    from naiad.core import random as core
-    from naiad.core.device import device
-
-    chosen = [device(device_type, d) if isinstance(d, int) else device(d) for d in devices or ()]
-    cuda = list(core._cuda_generators.values()) if devices is None else [generator_for(d) for d in chosen]
-    saved = [(g, g.get_state()) for g in (default_generator, *cuda)]
+    """Draws inside leave the stream outside as it was. All devices share one stream, so `devices` makes no difference."""
+    state = default_generator.get_state() if enabled else None
     try:
         yield
     finally:
-        for generator, state in saved:
-            generator.set_state(state)
+        if state is not None:
+            default_generator.set_state(state)

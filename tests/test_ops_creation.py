@@ -177,3 +177,11 @@ def test_small_ones() -> None:
     assert naiad.typename(x) == "torch.FloatTensor"
     assert not naiad.detach(naiad.ones(1, requires_grad=True)).requires_grad
     assert naiad.zero_(naiad.ones(2)).sum() == 0
+
+
+def test_legacy_constructors_and_the_accelerator() -> None:
+    assert naiad.LongTensor([1, 2]).dtype is naiad.int64
+    assert naiad.accelerator.is_available() == naiad.cuda.is_available()
+    accelerator = naiad.accelerator.current_accelerator()
+    assert (accelerator is None) != naiad.accelerator.is_available()
+    assert accelerator is None or accelerator.type == "cuda"

@@ -36,8 +36,12 @@ def tensor(operand: Operand, device: str, grad: bool, made: list) -> naiad.Tenso
     return out
 
 
-def first(result: Any) -> naiad.Tensor:
+def first(result: Any) -> Any:
     return result[0] if isinstance(result, (tuple, list)) else result
+
+
+def array(result: Any) -> np.ndarray:
+    return result.detach().cpu().numpy() if isinstance(result, naiad.Tensor) else np.asarray(result)
 
 
 def on(device: str, key: str, call: Any, grad: bool) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -46,7 +50,7 @@ def on(device: str, key: str, call: Any, grad: bool) -> tuple[np.ndarray, list[n
     args, kwargs = call.build(lambda o: tensor(o, device, grad, made))
     out = first(ENTRIES[key].function(*args, **kwargs))
     gradients: list[np.ndarray] = []
-    if grad and made and out.requires_grad and out.numel():
+    if grad and made and isinstance(out, naiad.Tensor) and out.requires_grad and out.numel():
         first_order = naiad.autograd.grad((out * out).sum(), made, create_graph=True)
         gradients += [g.detach().cpu().numpy() for g in first_order]
         total = first_order[0].sum()
@@ -55,7 +59,7 @@ def on(device: str, key: str, call: Any, grad: bool) -> tuple[np.ndarray, list[n
         if total.requires_grad:
             second = naiad.autograd.grad(total, made, allow_unused=True)
             gradients += [g.cpu().numpy() for g in second if g is not None]
-    return out.detach().cpu().numpy(), gradients
+    return array(out), gradients
 
 
 @pytest.mark.parametrize("key", SLICE)

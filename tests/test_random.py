@@ -217,3 +217,22 @@ def test_the_same_stream_on_the_simulated_device() -> None:
         host = draw("cpu")
         naiad.manual_seed(3)
         np.testing.assert_allclose(draw("cuda").cpu().numpy(), host.numpy(), 1e-6)
+
+
+def test_one_stream_for_all_devices() -> None:
+    def draws(device: str) -> list:
+        naiad.manual_seed(5)
+        first = naiad.rand(3)
+        return [first.tolist(), naiad.rand(3, device=device).cpu().tolist(), naiad.rand(2).tolist()]
+
+    if not naiad.cuda.is_available():
+        pytest.skip("needs a cuda device: set NAIAD_CUDA=interpret for the simulated one")
+    assert draws("cpu") == draws("cuda")
+
+
+def test_seeding_cuda_seeds_the_stream() -> None:
+    naiad.manual_seed(1)
+    naiad.cuda.manual_seed_all(9)
+    seeded = naiad.rand(2).tolist() if naiad.cuda.is_available() else None
+    naiad.manual_seed(9)
+    assert seeded is None or seeded == naiad.rand(2).tolist()

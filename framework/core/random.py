@@ -148,30 +148,24 @@ def _device(target: Any) -> device:
 
 
 default_generator = Generator()
-_cuda_generators: dict[int, Generator] = {}
 
 
 def generator_for(home: device, generator: Generator | None = None) -> Generator:
-    """The generator that draws for a device. Every device's default begins with the same seed: same numbers."""
-    if generator is not None:
-        return generator
-    if home.kind != CUDA:
-        return default_generator
-    index = home.index or 0
-    if index not in _cuda_generators:
-        _cuda_generators[index] = Generator(home).manual_seed(default_generator.initial_seed())
-    return _cuda_generators[index]
+    """The generator that draws for a device: the one given, else the default one, which all devices share.
+
+    One stream for all is what makes a seed give a program the same numbers wherever it runs: weights drawn on the CPU
+    and masks drawn on the GPU follow each other as they would on one device.
+    """
+    return default_generator if generator is None else generator
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the generators of all devices; the same seed gives the same numbers on each."""
-    for generator in _cuda_generators.values():
-        generator.manual_seed(seed)
+    """Seed the default generator, which all devices draw from."""
     return default_generator.manual_seed(seed)
 
 
 def seed() -> int:
-    """Seed all generators from the operating system and return the seed."""
+    """Seed the default generator from the operating system and return the seed."""
     chosen = secrets.randbits(63)
     manual_seed(chosen)
     return chosen

@@ -38,7 +38,7 @@ class PartsView(View):
     def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
         x = xs[0]
         if not isinstance(x._array, np.ndarray):
-            raise NotImplementedError(f"{self.name}: complex tensors live on the CPU so far; use .cpu()")
+            raise NotImplementedError(f"{self.name}: complex tensors have no kernels on cuda yet; use .cpu()")
         try:
             seen = self.body(x._array)
         except Exception as error:
@@ -107,7 +107,7 @@ def view_as_real(input: Tensor) -> Tensor:
     return as_real_op(input)
 
 
-@public("naiad")
+@public("naiad", autocast={"cpu": "float32"})
 def view_as_complex(input: Tensor) -> Tensor:
     """(*, 2) float32 or float64 -> (*,) complex: a view. The last dimension must lie together in memory."""
     if input._dtype.name not in ("float32", "float64"):
@@ -155,7 +155,7 @@ def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor
     return into(complex_op(real, imag), out)
 
 
-@public("naiad", samples=lambda s: [s.call(s(2, 3, low=0.1), s(3))])
+@public("naiad", samples=lambda s: [s.call(s(2, 3, low=0.1), s(3))], autocast={"cpu": "float32"})
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these absolute values and angles."""
     return into(complex_op(abs * angle.cos(), abs * angle.sin()), out)
