@@ -20,7 +20,7 @@ __all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "ma
 
 @contextmanager
 def fork_rng(devices: Sequence[Any] | None = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:
-    """Draws inside leave the stream outside as it was. All devices share one stream, so `devices` makes no difference."""
+    """Draws inside leave the stream outside as it was. All devices share it, so `devices` makes no difference."""
     state = default_generator.get_state() if enabled else None
     try:
         yield

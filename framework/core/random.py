@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CUDA, device
+from naiad.core.device import device
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
