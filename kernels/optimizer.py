@@ -20,12 +20,14 @@ from naiad.kernels.launch import Scalar, block_for, launch
 from naiad.kernels.source import compile_kernel
 
 BLOCK = 1024
+_PROPAGATE = "propagate_nan=tl.PropagateNan.ALL"
 _EXPRESSIONS = {
-    **{"add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "maths.divide({0}, {1})"},
-    **{"negative": "{0} * -1.0", "sqrt": "maths.sqrt({0})", "absolute": "tl.abs({0})", "sign": "maths.sgn({0})"},
-    "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
-    "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
-    **{"where": "tl.where({0}, {1}, {2})", "less": "{0} < {1}", "greater": "{0} > {1}", "equal": "{0} == {1}"},
+    **{"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "maths.divide({0}, {1})"},
+    **{"neg": "{0} * -1.0", "sqrt": "maths.sqrt({0})", "abs": "tl.abs({0})", "sign": "maths.sgn({0})"},
+    "maximum": f"tl.maximum({{0}}, {{1}}, {_PROPAGATE})",
+    "minimum": f"tl.minimum({{0}}, {{1}}, {_PROPAGATE})",
+    "clip": f"tl.minimum(tl.maximum({{0}}, {{1}}, {_PROPAGATE}), {{2}}, {_PROPAGATE})",
+    **{"where": "tl.where({0}, {1}, {2})", "lt": "{0} < {1}", "gt": "{0} > {1}", "eq": "{0} == {1}"},
 }
 
 

@@ -56,14 +56,18 @@ _install_operators()
 
 
 class Trace:
-    """The lines of one body; equal expressions share a line."""
+    """The lines of one body; equal expressions share a line, unless `share` is off, which is quicker."""
 
-    def __init__(self, inputs: Sequence[str]) -> None:
+    def __init__(self, inputs: Sequence[str], share: bool = True) -> None:
         self.inputs = [Symbol(self, name) for name in inputs]
         self.lines: list[tuple[Symbol, str, tuple]] = []
-        self._seen: dict[tuple, Symbol] = {}
+        self._seen: dict[tuple, Symbol] | None = {} if share else None
 
     def emit(self, op: str, *args: Any) -> Symbol:
+        if self._seen is None:
+            made = Symbol(self, f"t{len(self.lines)}")
+            self.lines.append((made, op, args))
+            return made
         key = (op, *(a.name if isinstance(a, Symbol) else (type(a), repr(a)) for a in args))
         found = self._seen.get(key)
         if found is None:

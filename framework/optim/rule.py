@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 import naiad
+from naiad.core.numpy_program import BLOCK, Program
 from naiad.optim import fused
-from naiad.optim.program import Program, compile_rule
+from naiad.optim.program import compile_rule
 
 Rule = Callable[..., tuple]
 Numbers = dict[str, Any]
-
-BLOCK = 1 << 14  # elements: 64 kB of float32, so that the dozen arrays of a rule fit into a core's second-level cache
 
 # (rule name, device type) -> f(params, grads, states, numbers): one launch for all parameters. `states` holds a tuple
 # of Tensors and `numbers` a dict of keyword arguments per parameter; everything is updated in place.
@@ -93,12 +92,15 @@ def _update_arrays(
         targets, source = [a.reshape(-1) for a in targets], source.reshape(-1)
     if source.dtype.kind == "c":
         targets, source = [_as_real(a) for a in targets], _as_real(source)
-    dtype = np.dtype(np.float32) if source.dtype.itemsize == 2 else source.dtype
-    key = id(numbers), dtype
+    key = id(numbers), source.dtype
     program = programs.get(key)
     if program is None:
-        program = programs[key] = compile_rule(rule, len(state), numbers, dtype)
-    _update_blocks(program, targets, source, dtype)
+        program = programs[key] = compile_rule(rule, len(state), numbers, source.dtype)
+    arrays = [*targets, source]
+    if source.size <= BLOCK or source.ndim != 1:
+        program.run(arrays, source.shape)
+    else:
+        program.run_blocks(arrays, source.shape)
     for tensor in (param, *state):
         tensor._version[0] += 1
 
@@ -114,25 +116,6 @@ def _as_real(array: np.ndarray) -> np.ndarray:
     """(..., ) complex -> (..., 2) real, sharing memory: the rules work on real and imaginary parts alike."""
     real = array.real.dtype
     return np.ndarray((*array.shape, 2), real, array, 0, (*array.strides, real.itemsize))
-
-
-def _update_blocks(program: Program, targets: list[np.ndarray], grad: np.ndarray, dtype: np.dtype) -> None:
-    if grad.ndim != 1 or grad.size <= BLOCK:
-        _update_block(program, targets, grad, dtype)
-        return
-    for start in range(0, grad.size, BLOCK):
-        block = slice(start, start + BLOCK)
-        _update_block(program, [a[block] for a in targets], grad[block], dtype)
-
-
-def _update_block(program: Program, targets: list[np.ndarray], grad: np.ndarray, dtype: np.dtype) -> None:
-    if grad.dtype == dtype:
-        program.run(targets, grad)
-        return
-    wide = [a.astype(dtype) for a in targets]  # float16, bfloat16: compute in float32, round once
-    program.run(wide, grad.astype(dtype))
-    for target, value in zip(targets, wide, strict=True):
-        np.copyto(target, value, casting="unsafe")
 
 
 def lerp(start: Any, end: Any, weight: float) -> Any:
