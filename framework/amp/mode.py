@@ -6,6 +6,7 @@ for all:
 - "lower": floating-point operands are brought to the region's dtype (products, convolutions, attention);
 - "float32": they are brought to float32 (exponentials, sums, norms, losses);
 - "promote": they are brought to the widest among them, the region's dtype at least;
+- "unsafe": calling it is an error, which names the safe way;
 - "keep": nothing is cast, in a composed function not even by the ops that it is made of.
 
 float64, integers and tensors on other kinds of devices are left alone. Where no region is entered, none of this is on
@@ -68,9 +69,9 @@ class Autocast:
         rule = op.autocast
         if rule is not None:
             kind = self._kind(xs)
-            found = rule if rule.__class__ is str else rule.get(kind)
+            found = self.class_of(rule, kind)
             if kind is not None and found is not None and found != "keep":
-                to = self._target(found, kind, xs)
+                to = self._target(found, kind, xs, op.name)
                 xs = [cast(x, to, kind, self.dtypes[kind]) if isinstance(x, Tensor) else x for x in xs]
         return apply(op, xs, attrs)
 
@@ -78,18 +79,22 @@ class Autocast:
         """Call a composed function that counts as one op."""
         tensors = list(_tensors((args, kwargs)))
         kind = self._kind(tensors)
-        found = rule if isinstance(rule, str) else rule.get(kind)
+        found = self.class_of(rule, kind)
         if kind is None or found is None:
             return function(*args, **kwargs)
         state = current()
         replace(State(state.grad, tuple(m for m in state.modes if m is not self), state.inference))
         try:
             if found != "keep":
-                to = self._target(found, kind, tensors)
+                to = self._target(found, kind, tensors, function.__name__)
                 args, kwargs = _map((args, kwargs), lambda x: cast(x, to, kind, self.dtypes[kind]))
             return function(*args, **kwargs)
         finally:
             replace(state)
+
+    def class_of(self, rule: str | Mapping[str, str], kind: str | None) -> str | None:
+        """What an entry's `autocast` says for a kind of device."""
+        return rule if isinstance(rule, str) else rule.get(kind)  # type: ignore[arg-type]
 
     def _kind(self, xs: Sequence) -> str | None:
         """The kind of device that an op with these operands runs on, if autocast is enabled there."""
@@ -101,8 +106,13 @@ class Autocast:
                     break
         return kind if kind in self.dtypes else None
 
-    def _target(self, rule: str, kind: str, xs: Sequence) -> dtype:
+    def _target(self, rule: str, kind: str, xs: Sequence, name: str) -> dtype:
         lower = self.dtypes[kind]
+        if rule == "unsafe":
+            raise RuntimeError(
+                f"{name} is unsafe to autocast on {kind}: its gradient can leave the range of {lower.name}. Use the "
+                "form that takes logits, or call it on float32 tensors under autocast(enabled=False)"
+            )
         if rule != "promote":
             return lower if rule == "lower" else float32
         widest = lower
@@ -112,8 +122,8 @@ class Autocast:
                     widest = float32
                 elif x._dtype is not widest and widest is not float32:
                     raise RuntimeError(
-                        f"autocast: cannot promote {x._dtype.name} with {lower.name}, the dtype of this region. Convert "
-                        f"one of the operands, or enter autocast with dtype={x.dtype}"
+                        f"{name}: autocast cannot promote {x._dtype.name} with {lower.name}, the dtype of this region. "
+                        f"Convert it, or enter autocast with dtype={x.dtype}"
                     )
         return widest
 

@@ -256,7 +256,7 @@ def _softplus_slope(m: Any, g: Any, input: Any, beta: Any, threshold: Any) -> An
     return m.where(input * beta > threshold, g, g * m.sigmoid(input * beta))
 
 
-@elementwise(namespaces=(), name="softplus", kinds=(2,), grad={"input": _softplus_slope})
+@elementwise(namespaces=(), name="softplus", kinds=(2,), grad={"input": _softplus_slope}, autocast={"cuda": "float32"})
 def softplus_op(m: Any, input: Any, beta: Any, threshold: Any) -> Any:
     """log(1 + exp(beta * input)) / beta, and input itself where beta * input is above the threshold."""
     z = input * beta

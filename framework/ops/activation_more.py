@@ -87,7 +87,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return hardshrink_op(input, lambd)
 
 
-@elementwise(namespaces=(), name="prelu", kinds=(2,))
+@elementwise(namespaces=(), name="prelu", kinds=(2,), autocast="lower")
 def prelu_op(m: Any, input: Any, weight: Any) -> Any:
     """input where it is positive, else weight * input."""
     return m.where(input > 0, input, weight * input)

@@ -75,7 +75,7 @@ def _difference_reflected(m: Any, input: Any, other: Any) -> Any:
 reflected_sub: Any = Subtraction("rsub", _difference_reflected, ("input", "other"), kinds=NUMERIC).call
 
 
-@elementwise(namespaces=(), promote="float", name="rdiv")
+@elementwise(namespaces=(), promote="float", name="rdiv", autocast={"cuda": "float32"})
 def reflected_div(m: Any, input: Any, other: Any) -> Any:
     """other / input, in floating point."""
     return m.div(other, input)

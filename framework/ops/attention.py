@@ -125,7 +125,7 @@ def _samples(s: Any) -> list:
     ]
 
 
-@public("nn.functional", samples=_samples)
+@public("nn.functional", samples=_samples, autocast="lower")
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -7,7 +7,7 @@ from typing import Any
 
 from naiad.core.dtype import uint8
 from naiad.core.elementwise import elementwise
-from naiad.core.op import PUBLIC, public, publish
+from naiad.core.op import PUBLIC, as_one, public, publish
 from naiad.core.tensor import Tensor
 from naiad.ops.arithmetic import where_op
 from naiad.ops.forms import inplace_form, into
@@ -60,7 +60,7 @@ publish(
 publish("where", _where_method, ("Tensor",), samples=lambda s: [s.call(s(2, 3), s.bools(3), s(3))])
 
 
-@elementwise(namespaces=(), name="addcmul", kinds=(1, 2, 3), grad={"value": None})
+@elementwise(namespaces=(), name="addcmul", kinds=(1, 2, 3), grad={"value": None}, autocast={"cuda": "promote"})
 def addcmul_op(m: Any, input: Any, tensor1: Any, tensor2: Any, value: Any) -> Any:
     """input + value * tensor1 * tensor2."""
     return input + value * tensor1 * tensor2
@@ -72,7 +72,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, 
     return into(addcmul_op(input, tensor1, tensor2, value), out)
 
 
-@elementwise(namespaces=(), name="addcdiv", kinds=(2, 3), grad={"value": None})
+@elementwise(namespaces=(), name="addcdiv", kinds=(2, 3), grad={"value": None}, autocast={"cuda": "promote"})
 def addcdiv_op(m: Any, input: Any, tensor1: Any, tensor2: Any, value: Any) -> Any:
     """input + value * tensor1 / tensor2."""
     return input + value * tensor1 / tensor2
@@ -124,6 +124,10 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return product + (input if beta == 1 else input * beta)
 
 
+# On the cpu PyTorch's autocast takes only some of them.
+LOWER = {"addmm": "lower", "baddbmm": "lower", "addbmm": "lower"}
+
+
 def _adder(name: str, dims: tuple[int, int], doc: str, product: Callable, samples: Any) -> Callable:
     first, second = ("batch1", "batch2") if dims == (3, 3) else ("mat", "vec") if dims == (2, 1) else ("mat1", "mat2")
 
@@ -141,7 +145,7 @@ def _adder(name: str, dims: tuple[int, int], doc: str, product: Callable, sample
     exec(source, scope)  # noqa: S102 - so that the operands have PyTorch's names
     function = scope[name]
     function.__doc__ = doc
-    publish(name, function, ("naiad", "Tensor"), samples=samples)
+    publish(name, as_one(function, LOWER.get(name, {"cuda": "lower"})), ("naiad", "Tensor"), samples=samples)
     inplace_form(function, name + "_")
     return function
 
@@ -180,7 +184,10 @@ addbmm = _adder(
 
 
 @public(
-    "naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(2), s(3)), s.call(s(2, 3), s(2), s(3), beta=2, alpha=3)]
+    "naiad",
+    "Tensor",
+    samples=lambda s: [s.call(s(2, 3), s(2), s(3)), s.call(s(2, 3), s(2), s(3), beta=2, alpha=3)],
+    autocast={"cuda": "lower"},
 )
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dtype import FLOAT
-from naiad.core.op import PUBLIC, publish
+from naiad.core.op import PUBLIC, as_one, publish
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 from naiad.ops.conv_numpy import Geometry, forward, input_gradient, weight_gradient
@@ -100,6 +100,7 @@ def _check_weight(name: str, w: Shape, rank: int, groups: int) -> None:
         ),
         lambda g: sum_dims(g, dim=(0, *range(2, g._array.ndim)), keepdim=False),
     ),
+    autocast="lower",
 )
 def conv_op(
     input: ndarray,
@@ -345,7 +346,7 @@ def _publish(rank: int) -> None:
     )
     for function, name, samples in (
         (conv, _name(rank), _samples(rank)),
-        (conv_transpose, _name(rank, True), _transposed_samples(rank)),
+        (as_one(conv_transpose, "lower"), _name(rank, True), _transposed_samples(rank)),
     ):
         function.__name__ = function.__qualname__ = name
         publish(name, function, ("nn.functional", "naiad"), samples=samples)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dtype import FLOAT, int64, uint8
-from naiad.core.op import public
+from naiad.core.op import as_one, public
 from naiad.core.primitive import primitive
 from naiad.core.state import current
 from naiad.core.tensor import Tensor
@@ -163,6 +163,7 @@ def _per_sample(grad: ndarray, classes: Classes, reduction: str) -> Any:
         None,
         None,
     ),
+    autocast="float32",
 )
 def nll_op(
     input: ndarray, target: ndarray, weight: ndarray | None = None, *, ignore: int, reduction: str, smoothing: float
@@ -227,7 +228,11 @@ def _cross_entropy_gradient(
 
 
 @primitive(
-    rule=_fused_rule, kernel="cross_entropy.cross_entropy", outputs=2, grad=(_cross_entropy_gradient, None, None)
+    rule=_fused_rule,
+    kernel="cross_entropy.cross_entropy",
+    outputs=2,
+    grad=(_cross_entropy_gradient, None, None),
+    autocast="float32",
 )
 def cross_entropy_op(
     input: ndarray, target: ndarray, weight: ndarray | None = None, *, ignore: int, reduction: str, smoothing: float
@@ -345,7 +350,7 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._array.shape == input._array.shape and target._array.ndim:
-        return _with_probabilities(input, target, weight, reduction, label_smoothing)
+        return _probable(input, target, weight, reduction, label_smoothing)
     return cross_entropy_op(
         input, target, weight, ignore=ignore_index, reduction=reduction, smoothing=float(label_smoothing)
     )[0]
@@ -369,3 +374,6 @@ def _with_probabilities(
     if reduction == "mean":
         return -terms.sum() / (prod(shape) // shape[dim])
     return reduced(-terms.sum(dim), reduction)
+
+
+_probable = as_one(_with_probabilities, "float32")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dispatch import deliver
+from naiad.core.dtype import promote_types
 from naiad.core.elementwise import elementwise
-from naiad.core.op import PUBLIC, public
+from naiad.core.op import public
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.linear import transposed
 from naiad.ops.reduction import amax, amin, sum_dims
@@ -65,14 +66,15 @@ def cosine_op(m: Any, product: Any, square1: Any, square2: Any, eps: Any) -> Any
 
 
 @public(
-    F, "naiad", samples=lambda s: [s.call(s(3, 4), s(3, 4)), s.call(s(2, 3, 4), s(3, 1), dim=-1), s.call(s(4), s(4), 0)]
+    F,
+    "naiad",
+    samples=lambda s: [s.call(s(3, 4), s(3, 4)), s.call(s(2, 3, 4), s(3, 1), dim=-1), s.call(s(4), s(4), 0)],
+    autocast={"cuda": "float32"},
 )
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along `dim`; shapes broadcast."""
     if x1._dtype is not x2._dtype:
-        common = (
-            PUBLIC["naiad"]["promote_types"](x1._dtype, x2._dtype) if "promote_types" in PUBLIC["naiad"] else x1._dtype
-        )
+        common = promote_types(x1._dtype, x2._dtype)
         x1, x2 = x1.to(common), x2.to(common)
     shape = np.broadcast_shapes(x1._array.shape, x2._array.shape)
     x1, x2 = x1.expand(shape), x2.expand(shape)
@@ -93,6 +95,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         s.call(s(3, 4), s(3, 4), p=3.0),
         s.call(s(4), s(4), p=float("inf")),
     ],
+    autocast={"cuda": "float32"},
 )
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
@@ -108,6 +111,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
         s.call(s(3, 4), s(2, 4), p=3.0),
         s.call(s(3, 4), s(2, 4), p=float("inf")),
     ],
+    autocast="float32",
 )
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The p-norm distances of all pairs of rows: (..., P, M) and (..., R, M) give (..., P, R).
@@ -134,7 +138,12 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     return length(difference, p, difference.ndim - 1, False)
 
 
-@public(F, "naiad", samples=lambda s: [s.call(s(4, 3)), s.call(s(4, 3), p=1.0), s.call(s(3, 2), float("inf"))])
+@public(
+    F,
+    "naiad",
+    samples=lambda s: [s.call(s(4, 3)), s.call(s(4, 3), p=1.0), s.call(s(3, 2), float("inf"))],
+    autocast={"cuda": "float32"},
+)
 def pdist(input: Tensor, p: float = 2) -> Tensor:
     """The p-norm distances of rows i < j of input (N, M), in order: N * (N - 1) / 2 of them."""
     if input.ndim != 2:

@@ -175,7 +175,7 @@ def _samples(s: Any) -> list:
     ]
 
 
-@public("naiad", samples=_samples)
+@public("naiad", samples=_samples, autocast={"cuda": "lower"})
 def einsum(*args: Any) -> Tensor:
     """Sum products of operands over labelled dimensions: einsum("bij,bjk->bik", a, b).
 

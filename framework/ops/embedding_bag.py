@@ -63,7 +63,7 @@ def _samples(s: Any) -> list:
     ]
 
 
-@public("nn.functional", samples=_samples)
+@public("nn.functional", samples=_samples, autocast={"cuda": "keep"})
 def embedding_bag(
     input: Tensor,
     weight: Tensor,

@@ -15,7 +15,7 @@ import numpy as np
 from naiad.core.device import CPU, CPU_DEVICE
 from naiad.core.dtype import BOOL, COMPLEX, INT, int64, uint8
 from naiad.core.dtype import bool as bool_
-from naiad.core.op import PUBLIC, publish
+from naiad.core.op import PUBLIC, as_one, publish
 from naiad.core.state import current
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import copy_, fill_, fitting
@@ -411,7 +411,7 @@ def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: bool = F
 
 publish(
     "index_put",
-    index_put,
+    as_one(index_put, {"cuda": "promote"}),
     ("naiad", "Tensor"),
     samples=lambda s: [
         s.call(s(3, 4), (s.fixed([2, 0]),), s(2, 4)),

@@ -73,7 +73,7 @@ def _samples(s: Any) -> list:
     ]
 
 
-@public("nn.functional", samples=_samples)
+@public("nn.functional", samples=_samples, autocast={"cpu": "float32", "cuda": "promote"})
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -164,6 +164,7 @@ def _corner(
         s.call(s(2, 2, 3), (2, 3, 4, 5), align_corners=True),
         s.call(s(1, 3, 4), (1, 2, 3, 4, 2), align_corners=False),
     ],
+    autocast={"cuda": "keep"},
 )
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """The grid for grid_sample of affine maps theta (N, 2, 3) or (N, 3, 4) and an output of `size` (N, C, ...)."""

@@ -21,7 +21,9 @@ def _checked_copy(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor)
     return dim
 
 
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(3, 4), 0, s.fixed([2, 0]), s(2, 4))])
+@public(
+    "naiad", "Tensor", samples=lambda s: [s.call(s(3, 4), 0, s.fixed([2, 0]), s(2, 4))], autocast={"cpu": "promote"}
+)
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """`input` with the slices of `source` in the places `index` along `dim`."""
     dim = _checked_copy("index_copy", input, dim, index, source)

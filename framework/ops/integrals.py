@@ -22,7 +22,12 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return input.clone().fill_(value)
 
 
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s(4), s(4), 1), s.call(s(4), s(4), p=3.5)])
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s(4), s(4), 1), s.call(s(4), s(4), p=3.5)],
+    autocast={"cuda": "float32"},
+)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     return vector_norm(input - other, p)

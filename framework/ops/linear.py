@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.op import PUBLIC, public, publish
+from naiad.core.op import PUBLIC, as_one, public, publish
 from naiad.core.primitive import primitive
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor
@@ -88,7 +88,7 @@ def _product_matrix(g: Tensor, a: tuple, b: tuple) -> Tensor:
     return reshape(g, tuple(shape))
 
 
-@primitive(rule=_matmul_rule, kernel="matmul.matmul", grad=(_matmul_grad_input, _matmul_grad_other))
+@primitive(rule=_matmul_rule, kernel="matmul.matmul", grad=(_matmul_grad_input, _matmul_grad_other), autocast="lower")
 def matmul_op(input: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The matrix product, batched over leading dimensions."""
     if input.dtype != other.dtype:
@@ -176,6 +176,7 @@ def _linear_rule(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> t
         lambda g: sum_to(g, g._array.shape[-1:]),
     ),
     name="linear",
+    autocast="lower",
 )
 def linear_op(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """input (..., k) times the transpose of weight (n, k), plus bias (n,)."""
@@ -231,5 +232,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if weight._array.ndim > 1:
         return linear_op(input, weight, bias)
+    return _one_output(input, weight, bias)
+
+
+def _with_one_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     out = matmul(input, weight)
     return out if bias is None else out + bias
+
+
+_one_output = as_one(_with_one_output, "lower")

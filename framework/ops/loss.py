@@ -43,7 +43,7 @@ def squared_error(m: Any, input: Any, target: Any) -> Any:
     return difference * difference
 
 
-@public(F, samples=_pairs())
+@public(F, samples=_pairs(), autocast="float32")
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -64,7 +64,7 @@ def absolute_error(m: Any, input: Any, target: Any) -> Any:
     return m.abs(input - target)
 
 
-@public(F, samples=_pairs())
+@public(F, samples=_pairs(), autocast="float32")
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -86,7 +86,7 @@ def smooth_l1_op(m: Any, input: Any, target: Any, beta: Any) -> Any:
     return m.where(error < beta, 0.5 * error * error / beta, error - 0.5 * beta)
 
 
-@public(F, samples=lambda s: [*_pairs()(s), s.call(s(3, 4), s(3, 4), beta=0.3)])
+@public(F, samples=lambda s: [*_pairs()(s), s.call(s(3, 4), s(3, 4), beta=0.3)], autocast="float32")
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -111,7 +111,7 @@ def huber_op(m: Any, input: Any, target: Any, delta: Any) -> Any:
     return m.where(error <= delta, 0.5 * error * error, delta * (error - 0.5 * delta))
 
 
-@public(F, samples=lambda s: [*_pairs()(s), s.call(s(3, 4), s(3, 4), delta=0.4)])
+@public(F, samples=lambda s: [*_pairs()(s), s.call(s(3, 4), s(3, 4), delta=0.4)], autocast="float32")
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -140,7 +140,7 @@ def _chances(s: Any) -> list:
     return [s.call(*pair(2, 3)), s.call(*pair(4), reduction="none"), s.call(*pair(4), reduction="sum")]
 
 
-@public(F, samples=_chances)
+@public(F, samples=_chances, autocast={"cpu": "float32", "cuda": "unsafe"})
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -199,7 +199,7 @@ def _logit_samples(s: Any) -> list:
     return [*_pairs()(s), weighted, s.call(s(2, 3), s(2, 3), s.fixed([4, 1, 2])), s.call(far, s(3))]
 
 
-@public(F, samples=_logit_samples)
+@public(F, samples=_logit_samples, autocast="float32")
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -238,7 +238,7 @@ def _divergences(s: Any) -> list:
     return [call(reduction="batchmean"), call(reduction="sum"), call(reduction="none", log_target=True)]
 
 
-@public(F, samples=_divergences)
+@public(F, samples=_divergences, autocast="float32")
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -290,6 +290,7 @@ def stirling_op(m: Any, target: Any) -> Any:
         s.call(s(3), s(3), reduction="sum"),
         s.call(s(3, low=0.1, high=2), s(3), log_input=False, reduction="none"),
     ],
+    autocast="float32",
 )
 def poisson_nll_loss(
     input: Tensor,
@@ -329,6 +330,7 @@ def floored(m: Any, input: Any, eps: Any) -> Any:
         s.call(s(3, 4), s(3, 4), s(3, 1, low=0.1, high=2), reduction="sum"),
         s.call(s(3, 4), s(3, 4), 0.5),
     ],
+    autocast={"cuda": "float32"},
 )
 def gaussian_nll_loss(
     input: Tensor,

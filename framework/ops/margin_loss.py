@@ -29,6 +29,7 @@ def _signs(s: Any, *shape: int) -> Any:
         s.call(s(4), s(4), s.fixed([1, -1, 1, -1])),
         s.call(s(2, 3), s(2, 3), _signs(s, 2, 3), margin=0.7, reduction="none"),
     ],
+    autocast="float32",
 )
 def margin_ranking_loss(
     input1: Tensor,
@@ -55,7 +56,11 @@ def hinge_embedding_op(m: Any, input: Any, target: Any, margin: Any) -> Any:
     return m.where(target == -1, m.maximum(margin - input, 0.0), 0.0) + m.where(target == 1, input, 0.0)
 
 
-@public(F, samples=lambda s: [s.call(s(2, 3), _signs(s, 2, 3)), s.call(s(4), _signs(s, 4), 0.5, reduction="none")])
+@public(
+    F,
+    samples=lambda s: [s.call(s(2, 3), _signs(s, 2, 3)), s.call(s(4), _signs(s, 4), 0.5, reduction="none")],
+    autocast="float32",
+)
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -76,7 +81,11 @@ def soft_margin_op(m: Any, input: Any, target: Any) -> Any:
     return m.where(z > 0, z, 0.0) + m.log1p(m.exp(m.where(z > 0, -z, z)))
 
 
-@public(F, samples=lambda s: [s.call(s(2, 3), _signs(s, 2, 3)), s.call(s(4), _signs(s, 4), reduction="sum")])
+@public(
+    F,
+    samples=lambda s: [s.call(s(2, 3), _signs(s, 2, 3)), s.call(s(4), _signs(s, 4), reduction="sum")],
+    autocast="float32",
+)
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -101,6 +110,7 @@ def cosine_embedding_op(m: Any, cosine: Any, target: Any, margin: Any) -> Any:
         s.call(s(4, 3), s(4, 3), s.fixed([1, -1, 1, -1])),
         s.call(s(3), s(3), s.fixed(-1), 0.1, reduction="none"),
     ],
+    autocast="float32",
 )
 def cosine_embedding_loss(
     input1: Tensor,
@@ -142,7 +152,7 @@ def _triples(s: Any) -> list:
     return [*call, s.call(s(3, 4), s(3, 4), s(3, 4), swap=True, reduction="none")]
 
 
-@public(F, samples=_triples)
+@public(F, samples=_triples, autocast="float32")
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -200,6 +210,7 @@ def triplet_margin_with_distance_loss(
         s.call(s(4), s.ints(high=4), p=2),
         s.call(s(3, 4), s.ints(3, high=4), margin=0.6, reduction="none"),
     ],
+    autocast="float32",
 )
 def multi_margin_loss(
     input: Tensor,
@@ -234,6 +245,7 @@ def multi_margin_loss(
         s.call(s(2, 4), s.fixed([[1, 3, -1, 0], [0, -1, 2, 2]])),
         s.call(s(4), s.fixed([2, 0, -1, 1]), reduction="none"),
     ],
+    autocast="float32",
 )
 def multilabel_margin_loss(
     input: Tensor,
@@ -265,6 +277,7 @@ def multilabel_margin_loss(
         s.call(s(3, 4), s(3, 4, low=0, high=1)),
         s.call(s(3, 4), s(3, 4, low=0, high=1), weight=s.fixed([4, 1, 2, 3]), reduction="none"),
     ],
+    autocast={"cpu": "keep", "cuda": "float32"},
 )
 def multilabel_soft_margin_loss(
     input: Tensor,

@@ -47,6 +47,19 @@ def _over_last(input: Tensor, shape: Shape) -> dict[str, Any]:
     return dict(view=(rows, n), axes=(1,), affine=(1, n))
 
 
+_LAYER: dict[str, Any] = dict(
+    autocast={"cuda": "float32"},
+    samples=lambda s: [
+        s.call(s(3, 4), (4,), s(4), s(4)),
+        s.call(s(2, 3, 4), (3, 4), s(3, 4), s(3, 4), 1e-3),
+        s.call(s(2, 3, 4), (4,)),
+        s.call(s(2, 3), (3,), s(3)),
+        s.call(s(0, 3), (3,), s(3), s(3)),
+    ],
+)
+
+
+@public(F, **_LAYER)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -57,18 +70,6 @@ def layer_norm(
     """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which are normalized_shape."""
     shape = _trailing("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     return normalized(input, weight, bias, eps=eps, **_over_last(input, shape))[0]
-
-
-_LAYER: dict[str, Any] = dict(
-    samples=lambda s: [
-        s.call(s(3, 4), (4,), s(4), s(4)),
-        s.call(s(2, 3, 4), (3, 4), s(3, 4), s(3, 4), 1e-3),
-        s.call(s(2, 3, 4), (4,)),
-        s.call(s(2, 3), (3,), s(3)),
-        s.call(s(0, 3), (3,), s(3), s(3)),
-    ]
-)
-public(F, **_LAYER)(layer_norm)
 
 
 @public("naiad", name="layer_norm", **_LAYER)
@@ -98,6 +99,7 @@ def times_rsqrt(m: Any, input: Any, square: Any, eps: Any) -> Any:
         s.call(s(2, 3, 4), (3, 4), s(3, 4), 1e-3),
         s.call(s(2, 3, 4), (4,)),
     ],
+    autocast={"cuda": "float32"},
 )
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
@@ -133,7 +135,7 @@ _GROUP: dict[str, Any] = dict(
 )
 
 
-@public(F, **_GROUP)
+@public(F, **_GROUP, autocast={"cuda": "float32"})
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -347,7 +349,9 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     if not input.numel():
         return input
     n, channels = input._array.shape[:2]
-    square = reshape(input * input, (n, 1, channels, -1))
-    padded = PUBLIC[F]["pad"](square, (0, 0, size // 2, (size - 1) // 2))
-    mean = PUBLIC[F]["avg_pool2d"](padded, (size, 1), stride=1)
+    # Pooling in 2-D or 3-D as PyTorch chooses it: under autocast that decides the dtype.
+    rank = 2 if input.ndim == 3 else 3
+    square = reshape(input * input, (n, 1, channels, *(1,) * (rank - 2), -1))
+    padded = PUBLIC[F]["pad"](square, (0, 0) * (rank - 1) + (size // 2, (size - 1) // 2))
+    mean = PUBLIC[F][f"avg_pool{rank}d"](padded, (size, *(1,) * (rank - 1)), stride=1)
     return input / (reshape(mean, input._array.shape) * alpha + k).pow(beta)

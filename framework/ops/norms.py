@@ -84,6 +84,7 @@ def _floating(name: str, x: Tensor, of: dtype | None) -> Tensor:
         s.call(s(2, 3), 1, dim=(0, 1)),
         s.call(s.complex(3)),
     ],
+    autocast={"cuda": "float32"},
 )
 def vector_norm(
     x: Tensor,
@@ -117,6 +118,7 @@ def _pair(name: str, x: Tensor, dim: Any) -> tuple[int, int]:
         s.call(s(2, 3, 4), float("inf"), (0, -1), True),
         s.call(s(2, 3), -float("inf")),
     ],
+    autocast={"cuda": "float32"},
 )
 def matrix_norm(
     A: Tensor,
@@ -161,6 +163,7 @@ def matrix_norm(
         s.call(s(2, 3, 4), dim=(0, 1)),
         s.call(s(2, 3, 4), 2, dim=-1, keepdim=True),
     ],
+    autocast={"cuda": "float32"},
 )
 def norm(
     A: Tensor,
@@ -195,6 +198,7 @@ def norm(
         s.call(s(2, 3), float("inf"), 0),
         s.call(s(2, 3), 3),
     ],
+    autocast={"cuda": "float32"},
 )
 def norm_of(
     input: Tensor,

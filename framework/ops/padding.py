@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.op import public
+from naiad.core.op import as_one, public
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 
@@ -127,7 +127,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"{len(widths)} numbers takes an input of {count + 1} or {count + 2} dimensions, got {input.ndim}"
         )
     _check_edges(input, pairs, mode)
-    return edge_pad(input, pairs=pairs, mode=mode)
+    return (edge_pad if mode == "circular" else _edge_pad)(input, pairs=pairs, mode=mode)
+
+
+_edge_pad = as_one(edge_pad, {"cpu": "float32"})
 
 
 def _check_edges(input: Tensor, pairs: Pairs, mode: str) -> None:

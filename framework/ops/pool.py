@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dtype import int64, uint8
-from naiad.core.op import publish
+from naiad.core.op import as_one, publish
 from naiad.core.primitive import primitive
 from naiad.core.state import current
 from naiad.core.tensor import Tensor
@@ -290,6 +290,8 @@ def _max_pool(rank: int) -> tuple[Callable, Callable, Callable]:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
+        if rank == 3 and not return_indices:
+            return plain(input, kernel_size, stride, padding, dilation, ceil_mode)  # which autocast makes float32
         found = both(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
         return found if return_indices else found[0]
 
@@ -308,6 +310,8 @@ def _max_pool(rank: int) -> tuple[Callable, Callable, Callable]:
         "stride: kernel_size by default. return_indices: also where it was, as a position in the flattened dimensions."
     )
     both.__doc__ = f"{name} with return_indices."
+    if rank == 3:
+        plain = as_one(plain, {"cpu": "float32"})
     return functional, plain, both
 
 

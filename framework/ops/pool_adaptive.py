@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dtype import int64
-from naiad.core.op import publish
+from naiad.core.op import as_one, publish
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 from naiad.ops.conv import sizes
@@ -208,7 +208,8 @@ def _publish(rank: int) -> None:
         (unpool, f"max_unpool{rank}d", ("nn.functional",), unpool_samples),
     ):
         function.__name__ = function.__qualname__ = name
-        publish(name, function, spaces, samples=given)
+        rules = {"cuda": "keep", "cpu": "float32" if rank == 3 or function is unpool else "keep"}
+        publish(name, as_one(function, rules), spaces, samples=given)
     if rank == 1:
         publish("adaptive_max_pool1d", both, ("naiad",))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.op import PUBLIC, public, publish
+from naiad.core.op import PUBLIC, as_one, public, publish
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 from naiad.ops.conv import sizes
@@ -162,6 +162,8 @@ def _avg_pool(rank: int) -> Callable:
 
 def _publish(rank: int) -> None:
     function, name = _avg_pool(rank), f"avg_pool{rank}d"
+    if rank == 3:
+        function = as_one(function, {"cpu": "float32"})
     function.__name__ = function.__qualname__ = name
     spaces = ("nn.functional", "naiad") if rank == 1 else ("nn.functional",)
     publish(name, function, spaces, samples=pool_samples(rank, True))

@@ -11,22 +11,22 @@ from naiad.core.op import PUBLIC, public
 from naiad.core.tensor import Tensor
 from naiad.ops.convert import cast, clone_op
 from naiad.ops.forms import inplace_form, into
-from naiad.ops.unary import reciprocal, rsqrt, sqrt
+from naiad.ops.unary import reciprocal, rsqrt
 
 
-@elementwise(namespaces=(), name="pow", kinds=(1, 2, 3))
+@elementwise(namespaces=(), name="pow", kinds=(1, 2, 3), autocast={"cuda": "float32"})
 def pow_op(m: Any, input: Any, exponent: Any) -> Any:
     """input to the exponent."""
     return m.pow(input, exponent)
 
 
-@elementwise(namespaces=(), name="square", kinds=(1, 2, 3))
+@elementwise(namespaces=(), name="square", kinds=(1, 2, 3), autocast={"cuda": "float32"})
 def square_op(m: Any, input: Any) -> Any:
     """input * input."""
     return input * input
 
 
-@elementwise(namespaces=(), name="cube_op", kinds=(1, 2, 3))
+@elementwise(namespaces=(), name="cube_op", kinds=(1, 2, 3), autocast={"cuda": "float32"})
 def cube_op(m: Any, input: Any) -> Any:
     """input * input * input."""
     return input * input * input
@@ -40,8 +40,21 @@ def square(input: Tensor) -> Tensor:
 
 inplace_form(square, "square_", namespaces=("Tensor", "naiad"))
 
+
+@elementwise(namespaces=(), name="half_power", promote="float", autocast={"cuda": "float32"})
+def half_power(m: Any, input: Any) -> Any:
+    """sqrt(input), with the class of a power in autocast."""
+    return m.sqrt(input)
+
+
+@elementwise(namespaces=(), name="first_power", kinds=(1, 2, 3), autocast={"cuda": "float32"})
+def first_power(m: Any, input: Any) -> Any:
+    """input, with the class of a power in autocast."""
+    return input * 1
+
+
 # Exponents with a quicker and rounder way than the general power.
-_SPECIAL: dict[Any, Any] = {2: square_op, 3: cube_op, 0.5: sqrt, -0.5: rsqrt, -1: reciprocal, 1: clone_op}
+_SPECIAL: dict[Any, Any] = {2: square_op, 3: cube_op, 0.5: half_power, -0.5: rsqrt, -1: reciprocal, 1: first_power}
 
 
 def _power(input: Any, exponent: Any) -> Tensor:
@@ -111,7 +124,7 @@ def _is_complex(x: Any) -> bool:
 inplace_form(float_power, "float_power_")
 
 
-@elementwise(promote="float", kinds=(0, 1, 2), aliases=("arctan2",))
+@elementwise(promote="float", kinds=(0, 1, 2), aliases=("arctan2",), autocast={"cuda": "promote"})
 def atan2(m: Any, input: Any, other: Any) -> Any:
     """The angle of the point (other, input) in (-pi, pi]."""
     return m.atan2(input, other)
@@ -188,7 +201,12 @@ def heaviside(m: Any, input: Any, values: Any) -> Any:
     return m.where(input == 0, values, m.where(input > 0, 1, 0))
 
 
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(3), s.ints(3)), s.call(s(2, 3), s.fixed(2))])
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [s.call(s(3), s.ints(3)), s.call(s(2, 3), s.fixed(2))],
+    autocast={"cuda": "keep"},
+)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2**other."""
     if input._dtype.kind == 2 and other._dtype.kind < 2:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from naiad.core.dispatch import deliver
-from naiad.core.op import public
+from naiad.core.op import as_one, public
 from naiad.core.tensor import Tensor
 from naiad.ops.arithmetic import mul
 from naiad.ops.linear import conj, matmul
@@ -52,7 +52,7 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     return _given(matmul(input, mat2), out)
 
 
-@public(*BOTH, samples=lambda s: [s.call(s(2, 3), s(3))])
+@public(*BOTH, samples=lambda s: [s.call(s(2, 3), s(3))], autocast={"cpu": "keep", "cuda": "lower"})
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of a matrix and a vector."""
     _need("mv", input=(input, 2), vec=(vec, 1))
@@ -73,21 +73,24 @@ def _vectors(name: str, a: Tensor, b: Tensor) -> None:
         )
 
 
-@public(*BOTH, samples=lambda s: [s.call(s(4), s(4))])
+@public(*BOTH, samples=lambda s: [s.call(s(4), s(4))], autocast={"cpu": "keep", "cuda": "promote"})
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sum of the products of two vectors."""
     _vectors("dot", input, tensor)
     return _given(matmul(input, tensor), out)
 
 
-@public(*BOTH, samples=lambda s: [s.call(s(4), s(4))])
+@public(*BOTH, samples=lambda s: [s.call(s(4), s(4))], autocast={"cpu": "keep", "cuda": "promote"})
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """dot of the conjugate of `input` with `other`."""
     _vectors("vdot", input, other)
     return _given(matmul(conj(input), other), out)
 
 
-@public(*BOTH, samples=lambda s: [s.call(s(4), s(4)), s.call(s(2, 3), s(4, 5, 3)), s.call(s(), s(3))])
+@public(
+    *BOTH,
+    samples=lambda s: [s.call(s(4), s(4)), s.call(s(2, 3), s(4, 5, 3)), s.call(s(), s(3))],
+)
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The dot products over the last dimensions: (..., k) and (*, k) give (..., *)."""
     a, b = input._array.shape, other._array.shape
@@ -97,8 +100,18 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError(
             f"inner() the last dimension must match on both input tensors but got shapes {list(a)} and {list(b)}"
         )
+    if len(a) == len(b) == 1:
+        return dot(input, other, out=out)
+    return _given(_inner(input, other), out)
+
+
+def _inner_of(input: Tensor, other: Tensor) -> Tensor:
+    a, b = input._array.shape, other._array.shape
     product = matmul(reshape(input, (-1, a[-1])), permute_op(reshape(other, (-1, b[-1])), dims=(1, 0)))
-    return _given(reshape(product, a[:-1] + b[:-1]), out)
+    return reshape(product, a[:-1] + b[:-1])
+
+
+_inner = as_one(_inner_of, {"cuda": "promote"})
 
 
 @public(*BOTH, aliases=("ger",), samples=lambda s: [s.call(s(3), s(4))])
@@ -117,6 +130,7 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         s.call(s(2, 3), s(4), dims=0),
         s.call(s(2, 3), s(3, 2), 1),
     ],
+    autocast={"cuda": "promote"},
 )
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Sum products over dimensions: the last `dims` of a with the first of b, or lists of dimensions of each."""
@@ -175,6 +189,7 @@ def _order(sizes: Sequence[int]) -> list[list[int]]:
 @public(
     "linalg",
     samples=lambda s: [s.call([s(2, 3), s(3, 4), s(4, 5)]), s.call([s(3), s(3, 4), s(4)]), s.call([s(2, 3), s(3)])],
+    autocast={"cuda": "lower"},
 )
 def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The product of matrices in the order that costs least; the first and the last may be vectors."""
@@ -201,6 +216,7 @@ def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor
     "naiad",
     samples=lambda s: [s.call(s(2, 3), s(3, 4), s(4, 2))],
     oracle=lambda torch: lambda *matrices: torch.linalg.multi_dot(matrices),  # chain_matmul warns there
+    autocast={"cuda": "lower"},
 )
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """The product of matrices in the order that costs least."""
@@ -226,6 +242,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         s.call(s(2, 3, 2), s(2, 3, 4), s(5, 2, 4)),
         s.call(s(2), s(3), s(4, 2, 3)),
     ],
+    autocast={"cuda": "promote"},
 )
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1^T weight[o] input2 + bias[o]: (..., i), (..., j), weight (o, i, j), bias (o,) give (..., o)."""

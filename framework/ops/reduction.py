@@ -62,6 +62,7 @@ def need_float(name: str, input: Tensor, of: dtype | None = None) -> Tensor:
     rule=same_dtype,
     kernel="reduce.sum",
     grad=(lambda g, input_shape, dim, keepdim: spread(g, input_shape, dim, keepdim),),
+    autocast={"cuda": "float32"},
 )
 def sum_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The sum over dimensions, in the operand's dtype."""
@@ -158,7 +159,7 @@ def products_without_each(input: Tensor, dim: int) -> Tensor:
     return prod_dims(others, dim=(others.ndim - 1,), keepdim=False).transpose(dim, -1)
 
 
-@primitive(rule=same_dtype, kernel="reduce.prod", grad=(_prod_grad,))
+@primitive(rule=same_dtype, kernel="reduce.prod", grad=(_prod_grad,), autocast="float32")
 def prod_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The product over one dimension, in the operand's dtype."""
     return np.multiply.reduce(input, dim, input.dtype, keepdims=keepdim)  # type: ignore[call-overload]

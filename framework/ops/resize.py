@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dtype import FLOAT
-from naiad.core.op import PUBLIC, public
+from naiad.core.op import PUBLIC, as_one, public
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 
@@ -83,6 +83,7 @@ def _resize_rule(input: Tensor, *, size: Shape, scales: tuple, align: bool, cubi
             g, source=input_shape[2:], size=size, scales=scales, align=align, cubic=cubic
         ),
     ),
+    autocast={"cuda": "float32"},
 )
 def resize_op(input: ndarray, *, size: Shape, scales: tuple, align: bool, cubic: bool) -> ndarray:
     """(N, C, *S) resized to (N, C, *size) by linear or cubic interpolation along every dimension."""
@@ -124,6 +125,9 @@ def _nearest(input: Tensor, size: Shape, scales: tuple, exact: bool) -> Tensor:
         index = _source_index(input._array.shape[axis], target, scale, exact)
         out = out.index_select(axis, from_numpy(index).to(input._device))
     return out
+
+
+_nearest_wide = as_one(_nearest, {"cuda": "float32"})
 
 
 def _sizes(input: Tensor, size: Any, scale_factor: Any, recompute: bool | None) -> tuple[Shape, tuple]:
@@ -211,7 +215,7 @@ def interpolate(
         )
     target, scales = _sizes(input, size, scale_factor, recompute_scale_factor)
     if mode.startswith("nearest"):
-        return _nearest(input, target, scales, mode == "nearest-exact")
+        return _nearest_wide(input, target, scales, mode == "nearest-exact")
     if mode == "area":
         return PUBLIC[F][f"adaptive_avg_pool{input.ndim - 2}d"](input, target)
     if RANKS[mode] != input.ndim - 2:

@@ -18,7 +18,12 @@ from naiad.ops.picking import unpick_op
 from naiad.ops.reduction import converted
 
 
-@primitive(rule=same_as(), kernel="scan.cumsum", grad=(lambda g, dim: reverse_cumsum(g, dim=dim),))
+@primitive(
+    rule=same_as(),
+    kernel="scan.cumsum",
+    grad=(lambda g, dim: reverse_cumsum(g, dim=dim),),
+    autocast={"cuda": "float32"},
+)
 def cumsum_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running sums."""
     return np.add.accumulate(input, dim, input.dtype) if input.ndim else input.copy()
@@ -52,7 +57,7 @@ def _cumprod_grad_with_zeros(g: Tensor, input: Tensor, dim: int) -> Tensor:
     return terms.sum(-1).transpose(dim, -1)
 
 
-@primitive(rule=same_as(), kernel="scan.cumprod", grad=(_cumprod_grad,))
+@primitive(rule=same_as(), kernel="scan.cumprod", grad=(_cumprod_grad,), autocast={"cuda": "float32"})
 def cumprod_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running products."""
     return np.multiply.accumulate(input, dim, input.dtype) if input.ndim else input.copy()

@@ -144,7 +144,12 @@ def scatter_(
     return put_elements_(self, index, _source("scatter_", self, src), dim)
 
 
-@public("naiad", "Tensor", samples=lambda s: [*_SAMPLES(s), s.call(s(3, 4), 1, s.ints(3, 6, high=4), s(3, 6))])
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [*_SAMPLES(s), s.call(s(3, 4), 1, s.ints(3, 6, high=4), s(3, 6))],
+    autocast={"cuda": "promote"},
+)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """`input` with the elements of `src` added at the numbers `index` along `dim`."""
     return add_elements(input, index, src, normalize_dim(dim, input.ndim))

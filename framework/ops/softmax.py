@@ -51,7 +51,12 @@ def softmax_backward(grad: np.ndarray, y: np.ndarray, *, dim: int) -> np.ndarray
     return out
 
 
-@primitive(rule=_float_like, kernel="softmax.softmax", grad=(lambda g, out, dim: softmax_backward(g, out, dim=dim),))
+@primitive(
+    rule=_float_like,
+    kernel="softmax.softmax",
+    grad=(lambda g, out, dim: softmax_backward(g, out, dim=dim),),
+    autocast={"cuda": "float32"},
+)
 def softmax_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """exp(x - max) / sum(exp(x - max))."""
     if input.size > BLOCK and dim == input.ndim - 1 and input.dtype.kind == "f":
@@ -108,7 +113,10 @@ def log_softmax_backward(grad: np.ndarray, y: np.ndarray, *, dim: int) -> np.nda
 
 
 @primitive(
-    rule=_float_like, kernel="softmax.log_softmax", grad=(lambda g, out, dim: log_softmax_backward(g, out, dim=dim),)
+    rule=_float_like,
+    kernel="softmax.log_softmax",
+    grad=(lambda g, out, dim: log_softmax_backward(g, out, dim=dim),),
+    autocast={"cuda": "float32"},
 )
 def log_softmax_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """x - max - log(sum(exp(x - max)))."""

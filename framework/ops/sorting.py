@@ -357,7 +357,7 @@ def _quantile_entry(name: str, doc: str, skip: bool) -> None:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    public("naiad", "Tensor", name=name, **_Q)(call)
+    public("naiad", "Tensor", name=name, autocast={"cpu": "float32"}, **_Q)(call)
 
 
 _quantile_entry(

@@ -134,7 +134,7 @@ _HOLES: dict[str, Any] = dict(
 )
 
 
-@public("naiad", "Tensor", **_HOLES)
+@public("naiad", "Tensor", **_HOLES, autocast={"cuda": "keep"})
 @numpy_names
 def nansum(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
@@ -145,7 +145,7 @@ def nansum(
     return sum_(where_op(isnan(input), 0.0, input), dim, keepdim, dtype=dtype, out=out)
 
 
-@public("naiad", "Tensor", **_HOLES)
+@public("naiad", "Tensor", **_HOLES, autocast={"cuda": "keep"})
 @numpy_names
 def nanmean(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
@@ -165,7 +165,7 @@ def _weights(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) ->
     return spread(g, shape, dim, keepdim) * (input - spread(out, shape, dim, keepdim)).exp()
 
 
-@primitive(rule=same_dtype, kernel="statistics.logsumexp", grad=(_weights,))
+@primitive(rule=same_dtype, kernel="statistics.logsumexp", grad=(_weights,), autocast={"cuda": "float32"})
 def logsumexp_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """log(sum(exp(x))), shifted by the largest so that nothing overflows."""
     if not input.size:

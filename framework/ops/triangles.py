@@ -109,7 +109,12 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     return PUBLIC["naiad"]["diag_embed"](input.reshape(-1), offset)
 
 
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(3, 3)), s.call(s(2, 4)), s.call(s.ints(3, 3))])
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [s.call(s(3, 3)), s.call(s(2, 4)), s.call(s.ints(3, 3))],
+    autocast={"cpu": "float32", "cuda": "keep"},
+)
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if input.ndim != 2:
@@ -117,7 +122,11 @@ def trace(input: Tensor) -> Tensor:
     return PUBLIC["naiad"]["diagonal"](input).sum()
 
 
-@public("naiad", samples=lambda s: [s.call(s.fixed([1.5, -2.0])), s.call(s.ints(3), 4), s.call(s.ints(2), 3, True)])
+@public(
+    "naiad",
+    samples=lambda s: [s.call(s.fixed([1.5, -2.0])), s.call(s.ints(3), 4), s.call(s.ints(2), 3, True)],
+    autocast={"cuda": "keep"},
+)
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element of a vector in a row, highest first unless `increasing`."""
     if x.ndim != 1:
