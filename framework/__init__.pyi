@@ -8,15 +8,19 @@ from builtins import str as _str
 from builtins import type as _type
 from collections.abc import Sequence
 from naiad import accelerator as accelerator
+from naiad import amp as amp
 from naiad import autograd as autograd
 from naiad import backends as backends
 from naiad import cuda as cuda
+from naiad import determinism as determinism
 from naiad import einops_backend as einops_backend
+from naiad import library as library
 from naiad import linalg as linalg
 from naiad import nn as nn
 from naiad import optim as optim
 from naiad import random as random
 from naiad import serialization as serialization
+from naiad import threads as threads
 from naiad import utils as utils
 from naiad.core.device import device as _device
 from naiad.core.device import device as device
@@ -47,8 +51,12 @@ from naiad.core.tensor import Size as Size
 from naiad.core.tensor import Tensor as Tensor
 from naiad.core.tensor import install_methods as install_methods
 from naiad.core.tensor import is_tensor as is_tensor
+from naiad.determinism import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
+from naiad.determinism import use_deterministic_algorithms as use_deterministic_algorithms
 from naiad.serialization.files import load as load
 from naiad.serialization.files import save as save
+from naiad.threads import get_num_threads as get_num_threads
+from naiad.threads import set_num_threads as set_num_threads
 from numpy import ndarray
 from typing import Any
 

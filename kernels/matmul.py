@@ -82,7 +82,7 @@ def matmul(out: Any, a: Any, b: Any, bias: Any = None) -> None:
             copy(out, bias)
         return
     out, a, b = _matrices(out, a, b)
-    parts = 1 if bias is not None or len(out.shape) != 2 else _parts(*out.shape, a.shape[-1], a.dtype.name)  # type: ignore[call-arg]
+    parts = 1 if bias is not None or len(out.shape) != 2 else _parts(*out.shape, a.shape[-1], a.dtype.name)
     if parts > 1:
         _in_parts(out, a, b, parts)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 from naiad.amp.mode import KINDS, active, enable, kind_of, settings
 from naiad.core import backend
@@ -51,7 +51,7 @@ class autocast:
         set_autocast_enabled(kind, self._enabled)
         return self
 
-    def __exit__(self, *exc: object) -> bool:
+    def __exit__(self, *exc: object) -> Literal[False]:
         if autocast_decrement_nesting() == 0:
             clear_autocast_cache()
         was_enabled, settings.dtypes[self._kind], settings.use_cache = self._before.pop()

@@ -40,6 +40,9 @@ class Methods:
         """The value of a tensor with one element, as complex."""
     def __contains__(self, element: Any) -> _bool:
         """Whether any element equals `element`, a number or a tensor."""
+    @property
+    def __cuda_array_interface__(self) -> dict[_str, Any]:
+        """The tensor's memory, as CuPy, Numba and others read it (version 3 of the interface)."""
     def __div__(self, other: Any) -> Tensor:
         """input / other, in floating point."""
     def __dlpack__(self) -> Any:
@@ -605,6 +608,8 @@ class Methods:
         """False: negatives are computed at once here."""
     def is_nonzero(self) -> _bool:
         """Whether a tensor of one element is not 0."""
+    def is_pinned(self, device: _device | _str | None = None) -> _bool:
+        """Whether this tensor lies in page-locked host memory."""
     def is_same_size(self, other: Tensor) -> _bool:
         """Whether two tensors have the same shape."""
     def is_set_to(self, tensor: Tensor) -> _bool:
@@ -830,6 +835,8 @@ class Methods:
         """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
     def permute(self, *dims: Any) -> Tensor:
         """A view with the dimensions in the order `dims`."""
+    def pin_memory(self, device: _device | _str | None = None) -> Tensor:
+        """A copy of a CPU tensor in page-locked memory, from which copies to cuda can be non-blocking; itself if it is."""
     def positive(self) -> Tensor:
         """The tensor itself. Raises RuntimeError for bool."""
     def pow(self, exponent: Any, *, out: Tensor | None = None) -> Tensor:
@@ -861,6 +868,8 @@ class Methods:
         """1 / input."""
     def reciprocal_(self) -> Tensor:
         """In-place version of `reciprocal`; returns `input`."""
+    def record_stream(self, stream: Any) -> None:
+        """Keep this tensor's memory from being used anew until `stream` is past what it does now."""
     def relu(self, inplace: _bool = False) -> Tensor:
         """max(input, 0); NaN stays NaN."""
     def relu_(self) -> Tensor:

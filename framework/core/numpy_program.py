@@ -21,7 +21,7 @@ from naiad.core.trace import Symbol, compile_text
 BLOCK = 1 << 14  # elements: a handful of float32 blocks fit a core's second-level cache
 ndarray = np.ndarray
 
-_BITS = {1: np.dtype(np.int8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_BITS: dict[int, Any] = {1: np.dtype(np.int8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 _BOOL = np.dtype(np.bool_)
 _INT8 = _BITS[1]
 _ONE = np.ones((), _INT8)
@@ -89,7 +89,7 @@ def compile_program(
         name += "_step"  # no function that it calls has such a name
         text = write(name, inputs, lines, results, masks=masks, into=into, widen=widen, fresh=register)
         found = _texts[key] = text, compile_text(text.source, name, dict(_SCOPE))
-    return Program(*found, [lines[i][2][j] for i, j in found[0].constants], dtype)
+    return Program(found[0], found[1], [lines[i][2][j] for i, j in found[0].constants], dtype)
 
 
 def _constant(value: Any, dtype: np.dtype) -> Any:

@@ -314,7 +314,7 @@ def _function(name: str, body: Callable, signature: inspect.Signature, call: Cal
     passed = ", ".join([*positional, *(f"{n}={n}" for n in named)])
     short = name.partition("::")[2]
     text = "\n".join([f"def {short}({', '.join(shown)}):", *checks, f"    return _call({passed})", ""])
-    function = compile_text(text, short, scope)
+    function: Any = compile_text(text, short, scope)
     function.__doc__, function.__module__ = body.__doc__, body.__module__
     function.__qualname__ = body.__qualname__
     function.op = getattr(call, "op", None)

@@ -85,27 +85,27 @@ def _differentiable(
     which: str, g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
 ) -> Tensor:
     shared = q._array.shape[1] // k._array.shape[1]
-    keys, values = (x.repeat_interleave(shared, 1) if shared > 1 else x for x in (k, v))  # type: ignore[attr-defined]
+    keys, values = (x.repeat_interleave(shared, 1) if shared > 1 else x for x in (k, v))
     p = composed_weights(matmul(q, transposed(keys)), mask, causal, scale)
     if which == "v":
         return _of_heads(matmul(transposed(p), g), v)
-    ds = softmax_backward(matmul(g, transposed(values)), p, dim=3) * scale  # type: ignore[operator]
+    ds = softmax_backward(matmul(g, transposed(values)), p, dim=3) * scale
     return matmul(ds, keys) if which == "q" else _of_heads(matmul(transposed(ds), q), k)
 
 
 def _of_heads(x: Tensor, like: Tensor) -> Tensor:
     b, h, length, width = like._array.shape
-    return x if x._array.shape[1] == h else reshape(x, (b, h, -1, length, width)).sum(2)  # type: ignore[attr-defined]
+    return x if x._array.shape[1] == h else reshape(x, (b, h, -1, length, width)).sum(2)
 
 
 def composed_weights(scores: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
     """softmax(scores * scale + mask), 0 in rows where all is masked, in differentiable ops."""
-    scores = scores * scale  # type: ignore[operator]
+    scores = scores * scale
     if causal:
         shape = scores._array.shape[-2:]
         mask = PUBLIC["naiad"]["ones"](shape, dtype=bool_, device=scores._device).tril()
     if mask is not None:
-        scores = where_op(mask, scores, -inf) if mask._dtype is bool_ else scores + mask  # type: ignore[operator]
+        scores = where_op(mask, scores, -inf) if mask._dtype is bool_ else scores + mask
     weights = softmax_op(scores, dim=scores._array.ndim - 1)
     return where_op(weights == weights, weights, 0.0) if mask is not None else weights
 
@@ -124,19 +124,19 @@ def attention_op(
     return np.matmul(p, _spread(v, q)), lse
 
 
-def _query_grad(g, out, lse, q, k, v, mask=None, *, scale, causal):  # type: ignore[no-untyped-def]
+def _query_grad(g, out, lse, q, k, v, mask=None, *, scale, causal):
     """The gradient of the queries."""
     p, _ = _weights(q, k, mask, scale, causal)
     return np.matmul(_score_gradient(g, p, q, v, scale), _spread(k, q))
 
 
-def _key_grad(g, out, lse, q, k, v, mask=None, *, scale, causal):  # type: ignore[no-untyped-def]
+def _key_grad(g, out, lse, q, k, v, mask=None, *, scale, causal):
     """The gradient of the keys, summed over the heads that share them."""
     p, _ = _weights(q, k, mask, scale, causal)
     return _gathered(np.matmul(np.swapaxes(_score_gradient(g, p, q, v, scale), -1, -2), q), k)
 
 
-def _value_grad(g, out, lse, q, k, v, mask=None, *, scale, causal):  # type: ignore[no-untyped-def]
+def _value_grad(g, out, lse, q, k, v, mask=None, *, scale, causal):
     """The gradient of the values, summed over the heads that share them."""
     p, _ = _weights(q, k, mask, scale, causal)
     return _gathered(np.matmul(np.swapaxes(p, -1, -2), g), v)
@@ -166,7 +166,7 @@ def fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, sc
     lead = (prod(a[:-3]), a[-3]) if len(a) > 2 else (1, 1)
     shared = (lead[0], b[-3]) if len(a) > 2 else (1, 1)
     if mask is not None and len(a) > 4:
-        mask = mask.expand(*a[:-1], b[-2]).reshape(*lead, a[-2], b[-2])  # type: ignore[attr-defined]
+        mask = mask.expand(*a[:-1], b[-2]).reshape(*lead, a[-2], b[-2])
     q, k, v = (_seen(x, (*n, *x._array.shape[-2:])) for x, n in ((q, lead), (k, shared), (v, shared)))
     out, _ = attention_op(q, k, v, mask, scale=scale, causal=causal)
     return _seen(out, (*a[:-1], c[-1]))

@@ -53,7 +53,7 @@ def _update(rule: Callable[..., tuple], rows: list[Row], dtypes: tuple[str, ...]
     home = rows[0][0]._device
     blocks, block = _blocks(tuple(table[:, -1].tolist()), home)
     held = backend.upload(table, int64, home)
-    addresses = Addresses(held.buffer, held.shape, held.strides, held.offset, held.dtype)
+    addresses: Any = Addresses(held.buffer, held.shape, held.strides, held.offset, held.dtype)
     addresses.reaches = [a.buffer for own in arrays for a in own]
     backend.launcher("optimizer.update", rule.__name__)(
         rule.__name__, ops, results, constants, dtypes, addresses, blocks, block, bool((table % 16 == 0).all())
