@@ -16,7 +16,7 @@ from typing import Any
 
 from naiad.kernels import printer
 from naiad.kernels.geometry import Shape, collapse, is_row_major, needs_int64
-from naiad.kernels.launch import Scalar, block_for, cdiv, launch
+from naiad.kernels.launch import bind, block_for, cdiv
 from naiad.kernels.source import compile_kernel
 
 BLOCK = 1024
@@ -55,19 +55,29 @@ def prepare(
             raise NotImplementedError(f"{name}: {dtype} is not supported on cuda: compute it on the cpu")
     generator = _Generator(name, operands, lines, result, names, scalars, out_dtype)
 
-    def launcher(out: Any, *arrays: Any) -> None:
-        numel = prod(out.shape)
-        if numel == 0:
-            return
-        given = [a for a, scalar in zip(arrays, scalars, strict=True) if not scalar]
-        sizes, strides, layout, wide = _plan(out.shape, (out.strides, *(a.strides for a in given)))
-        numbers = [Scalar(a, d) for a, d, scalar in zip(arrays, names, scalars, strict=True) if scalar]
-        steps = [step for own, how in zip(strides, layout, strict=True) if how == STRIDED for step in own]
-        block = block_for(numel, BLOCK)
-        dims = sizes[1:] if STRIDED in layout else ()  # the outermost size is not needed to split the index
-        kernel = generator.kernel(layout, len(sizes), wide)
-        launch(kernel, (cdiv(numel, block),), out, *given, *numbers, numel, *dims, *steps, BLOCK=block)
+    places = tuple(i for i, scalar in enumerate(scalars) if not scalar)  # of the arrays
+    values = tuple(i for i, scalar in enumerate(scalars) if scalar)
+    numbers = tuple(names[i] for i in values)
 
+    @lru_cache(maxsize=4096)
+    def bound(shape: Shape, strides: tuple[Shape, ...]) -> Callable[..., None]:
+        """The launch for arrays of these strides, the output first: called with them, then the run-time numbers."""
+        sizes, steps, layout, wide = _plan(shape, strides)
+        count = prod(shape)
+        block = block_for(count, BLOCK)
+        dims = sizes[1:] if STRIDED in layout else ()  # the outermost size is not needed to split the index
+        walks = [step for own, how in zip(steps, layout, strict=True) if how == STRIDED for step in own]
+        kernel = generator.kernel(layout, len(sizes), wide)
+        return bind(kernel, (cdiv(count, block),), len(strides), numbers, (count, *dims, *walks), BLOCK=block)
+
+    def launcher(out: Any, *operands: Any) -> None:
+        if 0 in out.shape:
+            return
+        arrays = [operands[i] for i in places]
+        start = bound(out.shape, (out.strides, *[a.strides for a in arrays]))
+        start(out, *arrays, *[operands[i] for i in values])
+
+    launcher.bound = bound  # type: ignore[attr-defined]  # for callers that remember it themselves
     launcher.source = generator.source  # type: ignore[attr-defined]  # for readers and tests
     launcher.kernel = generator.kernel  # type: ignore[attr-defined]
     return launcher

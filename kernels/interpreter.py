@@ -29,7 +29,7 @@ import triton.language as tl
 from triton.runtime import interpreter as ti
 
 from naiad.kernels import interpreter_libdevice
-from naiad.kernels.launch import Scalar
+from naiad.kernels.launch import Options, Scalar, check_dtypes
 
 _lock = threading.RLock()  # the interpreter keeps its grid position in a global
 _buffers: list[tuple[int, int]] = []  # first address and past-the-end address of what this launch may touch
@@ -40,6 +40,12 @@ fast_reductions: dict[Any, Callable] = {
     tl.standard._elementwise_max: np.fmax.reduce,
     tl.standard._elementwise_min: np.fmin.reduce,
 }
+
+
+def start(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict[str, Any], options: Options) -> None:
+    """The last step of a launch on the simulated device."""
+    check_dtypes(kernel, args)
+    run(kernel, grid, args, constexprs)
 
 
 def run(kernel: Any, grid: Sequence[int], args: Sequence[Any], constexprs: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""The one seam through which every kernel starts."""
+"""The one seam through which every kernel starts.
+
+`launch` and `bind` mean the same on a GPU and in Triton's interpreter; which of them runs a kernel is decided in
+`_start`, the last step.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ TRITON_TYPE = {
     **{"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64"},
     **{"uint16": "u16", "uint32": "u32", "uint64": "u64"},
 }
+
+Options = tuple[int, int, bool]  # num_warps, num_stages, enable_fp_fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +46,78 @@ def launch(
     `constexprs` are its compile-time parameters. A grid with a 0 in it launches nothing.
     Raises RuntimeError where the device cannot launch, NotImplementedError for dtypes that kernels do not know.
     """
+    grid = (*grid, 1, 1)[:3]
+    if 0 in grid:
+        return
+    for observe in observers:
+        observe(kernel.__name__, grid)
+    for watch in watchers:
+        watch(kernel, grid, args, constexprs)
+    _start(kernel, grid, args, constexprs, (num_warps, num_stages, enable_fp_fusion))
+
+
+def bind(
+    kernel: Any,
+    grid: Sequence[int],
+    arrays: int,
+    scalars: Sequence[str],
+    numbers: Sequence[int],
+    *,
+    num_warps: int = 4,
+    num_stages: int = 3,
+    enable_fp_fusion: bool = True,
+    **constexprs: Any,
+) -> Callable[..., None]:
+    """A launch with all but its operands decided, for callers that repeat it: `bound(*arrays, *values)`.
+
+    The kernel's run-time parameters are so many arrays, of the same dtypes at each call, then one value per dtype in
+    `scalars`, then `numbers`: the same as ``launch(kernel, grid, *arrays, *[Scalar(value, dtype)], *numbers, ...)``,
+    and on a GPU quicker.
+    """
+    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
+    numbers, scalars = tuple(numbers), tuple(scalars)
+
+    def bound(*operands: Any) -> None:
+        values = map(Scalar, operands[arrays:], scalars)
+        launch(kernel, grid, *operands[:arrays], *values, *numbers, **options, **constexprs)
+
+    if interpreting() or 0 in grid:
+        return bound
+    from naiad.kernels import driver
+
+    return driver.bind(
+        kernel,
+        (*grid, 1, 1)[:3],
+        arrays,
+        scalars,
+        numbers,
+        constexprs,
+        (num_warps, num_stages, enable_fp_fusion),
+        bound,
+    )
+
+
+def _start(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict[str, Any], options: Options) -> None:
+    """Run a kernel: what the first launch replaces by the one function that does it in this process."""
+    global _start
+    if interpreting():
+        from naiad.kernels import interpreter
+
+        _start = interpreter.start
+    else:
+        from naiad.kernels import driver
+
+        _start = driver.start
+    _start(kernel, grid, args, constexprs, options)
+
+
+def check_dtypes(kernel: Any, args: Sequence[Any]) -> None:
+    """Raise NotImplementedError for an array of a dtype that kernels do not know."""
     for arg in args:
         if hasattr(arg, "buffer") and arg.dtype.name not in TRITON_TYPE:
             raise NotImplementedError(
                 f"{kernel.__name__}: {arg.dtype.name} is not supported on cuda: compute it on the cpu"
             )
-    grid = tuple(grid) + (1,) * (3 - len(grid))
-    if 0 in grid:
-        return
-    for observe in observers:
-        observe(kernel.__name__, grid)
-    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
-    _start(kernel, grid, args, constexprs, options)
-
-
-def _start(kernel: Any, grid: tuple[int, ...], args: Sequence[Any], constexprs: dict[str, Any], options: dict) -> None:
-    if not interpreting():
-        raise RuntimeError(
-            f"{kernel.__name__}: launching on a real GPU is not built in yet. Set NAIAD_CUDA=interpret for the "
-            "simulated device, or use the cpu"
-        )
-    from naiad.kernels import interpreter
-
-    interpreter.run(kernel, grid, args, constexprs)
 
 
 @contextmanager
@@ -71,18 +126,28 @@ def recording() -> Iterator[list[tuple]]:
     global _start
     started, made = _start, []
 
-    def record(kernel: Any, grid: Any, args: Any, constexprs: Any, options: dict) -> None:
-        made.append((kernel, grid, args, constexprs, options))
+    def record(kernel: Any, grid: Any, args: Any, constexprs: Any, options: Options) -> None:
+        check_dtypes(kernel, args)
+        names = ("num_warps", "num_stages", "enable_fp_fusion")
+        made.append((kernel, grid, args, constexprs, dict(zip(names, options, strict=True))))
 
     _start = record
+    observers.append(_nothing)  # so that bound launches come this way too
     try:
         yield made
     finally:
+        observers.remove(_nothing)
         _start = started
 
 
-# Called with (kernel name, grid) before each launch: how a test or a ledger sees what ran.
+def _nothing(name: str, grid: tuple[int, ...]) -> None:
+    """An observer that sees nothing."""
+
+
+# Called with (kernel name, grid) before each launch: how a test sees what ran.
 observers: list[Callable[[str, tuple[int, ...]], None]] = []
+# Called with (kernel, grid, args, constexprs) before each launch: how a ledger sees it.
+watchers: list[Callable[[Any, tuple[int, ...], Sequence[Any], dict[str, Any]], None]] = []
 launch.observers = observers  # type: ignore[attr-defined]
 
 

@@ -23,10 +23,11 @@ def in_process(code, **environment):
     return subprocess.run([sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True)
 
 
-def test_a_real_gpu_is_refused_in_plain_words():
+def test_launching_without_a_gpu_says_what_is_missing():
     code = "from naiad.kernels.copy import fill; from naiad.kernels.launch import launch\nlaunch(fill, (1,))"
     done = in_process(code)
-    assert "fill: launching on a real GPU is not built in yet. Set NAIAD_CUDA=interpret" in done.stderr
+    assert "RuntimeError: launching" in done.stderr
+    assert "Set NAIAD_CUDA=interpret for the simulated device, or use the cpu" in done.stderr
 
 
 def test_triton_imported_too_early_is_an_error_with_the_way_out():

@@ -1,0 +1,74 @@
+"""Compiled kernels on disk, found by what they were made from.
+
+An entry is two files named by a key: `KEY.cubin` and `KEY.json`, whose facts include the cubin's checksum. Both are
+written under another name and moved into place, the JSON last, so that a reader finds a whole entry or none; one that
+is damaged counts as none. NAIAD_CACHE_DIR names the folder, by default `naiad` in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1  # part of every key: raise it when the meaning of the facts changes
+
+
+def folder() -> Path:
+    """Where compiled kernels are kept."""
+    named = os.environ.get("NAIAD_CACHE_DIR")
+    root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "naiad"
+    return root / "cubin"
+
+
+def key(*parts: Any) -> str:
+    """A name for what `parts` describe; their `repr` must say all that matters."""
+    return hashlib.sha256(repr((FORMAT, *parts)).encode()).hexdigest()[:40]
+
+
+def load(name: str) -> tuple[bytes, dict[str, Any]] | None:
+    """(cubin, facts) of an entry; None where there is none, or a damaged one."""
+    place = folder()
+    try:
+        facts = json.loads((place / f"{name}.json").read_bytes())
+        cubin = (place / f"{name}.cubin").read_bytes()
+        whole = hashlib.sha256(cubin).hexdigest() == facts["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (cubin, facts) if whole else None
+
+
+def save(name: str, cubin: bytes, facts: dict[str, Any]) -> None:
+    """Keep an entry. A folder that cannot be written is told once, and then compiled kernels live in memory only."""
+    facts = {**facts, "sha256": hashlib.sha256(cubin).hexdigest()}
+    try:
+        place = folder()
+        place.mkdir(parents=True, exist_ok=True)
+        _write(place / f"{name}.cubin", cubin)
+        _write(place / f"{name}.json", json.dumps(facts, indent=1).encode())
+    except OSError as error:
+        _tell(f"compiled kernels cannot be kept in {folder()} ({error}): set NAIAD_CACHE_DIR to a writable folder")
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+_told: set[str] = set()
+
+
+def _tell(what: str) -> None:
+    if what not in _told:
+        _told.add(what)
+        warnings.warn(what, RuntimeWarning, stacklevel=2)

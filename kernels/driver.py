@@ -1,0 +1,325 @@
+"""Launching compiled kernels on a GPU: cubins loaded and started through CuPy's driver module, on its current stream.
+
+A launch costs the host one dictionary lookup. Its key says all that chooses the machine code (dtypes, alignments,
+constants), and is made by a function generated for the kinds of arguments that the kernel takes; the value says what
+to launch and where its parameters lie. Tables are per thread, because the memory in which parameters lie is: CuPy gives
+up the interpreter's lock while it launches. Each parameter has a slot of eight bytes; one that is a constant to the
+compiler is left out of the list of addresses. Neither PyTorch nor a C compiler nor Triton's own driver takes part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import count
+from typing import Any
+
+from naiad.kernels import launch as launching
+from naiad.kernels.launch import Options, Scalar
+
+MAX_SHARED_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+STATIC_SHARED = 48 * 1024  # what a kernel may use without asking
+MAJOR, MINOR, OPT_IN_SHARED = 75, 76, 97  # of CUdevice_attribute
+
+# How a number of a dtype lies in its slot; halves enter a kernel as float32. Narrow integers are read from its start.
+FORMAT = {
+    **dict.fromkeys(("bool", "int8", "int16", "int32", "int64"), "q"),
+    **dict.fromkeys(("uint8", "uint16", "uint32", "uint64"), "Q"),
+    **dict.fromkeys(("float16", "bfloat16", "float32"), "f4x"),
+    "float64": "d",
+}
+
+
+class Here(threading.local):
+    """What a thread launches with."""
+
+    def __init__(self) -> None:  # once per thread
+        self.table: dict[Any, tuple] = {}  # key -> (function, threads, shared, addresses, pack, memory, scratch)
+        self.kept: list[Any] = []  # lists of addresses, which must not move
+        cuda().touch()
+
+
+class Cuda:
+    """What is needed of CuPy, looked up once."""
+
+    def __init__(self) -> None:
+        elsewhere = "Set NAIAD_CUDA=interpret for the simulated device, or use the cpu"
+        try:
+            import cupy
+            from cupy_backends.cuda.api import driver
+        except ImportError as error:
+            raise RuntimeError(
+                f"launching on a GPU takes CuPy ({error}): pip install 'naiad[cuda12]'. {elsewhere}"
+            ) from None
+        self.driver, self.runtime = driver, cupy.cuda.runtime
+        self.Device, self.stream = cupy.cuda.Device, cupy.cuda.get_current_stream
+        try:
+            self.several = self.runtime.getDeviceCount() > 1
+        except self.runtime.CUDARuntimeError as error:
+            raise RuntimeError(f"launching takes a GPU, and CuPy finds none: {error}. {elsewhere}") from None
+
+    def touch(self) -> None:
+        """Make sure that this thread has a context: the driver's functions do not."""
+        self.runtime.setDevice(self.runtime.getDevice())
+        self.runtime.free(0)
+
+
+@cache
+def cuda() -> Cuda:
+    return Cuda()
+
+
+@cache
+def arch(device: int) -> int:
+    """Compute capability of a device as Triton counts it: 90 for 9.0."""
+    read = cuda().runtime.deviceGetAttribute
+    return 10 * read(MAJOR, device) + read(MINOR, device)
+
+
+# ---------------------------------------------------------------- loading
+_loading = threading.Lock()
+_functions: dict[tuple[str, int], int] = {}
+_modules: list[int] = []
+
+
+def load(cubin: Any, device: int, kernel: str) -> int:
+    """The driver's handle of a kernel on a device, which is current. Each cubin is loaded once per device."""
+    with _loading:
+        found = _functions.get((cubin.key, device))
+        if found is None:
+            driver = cuda().driver
+            _check_shared(cubin.shared, device, kernel)
+            try:
+                module = driver.moduleLoadData(cubin.code)
+                found = driver.moduleGetFunction(module, cubin.name)
+                if cubin.shared > STATIC_SHARED:
+                    driver.funcSetAttribute(found, MAX_SHARED_BYTES, cubin.shared)
+            except driver.CUDADriverError as error:
+                raise RuntimeError(
+                    f"{kernel}: the driver does not load its code for sm_{arch(device)}: {error}. If the driver is "
+                    "older than the one that CuPy was made for, update it; `python -m naiad.info` shows both"
+                ) from None
+            _modules.append(module)
+            _functions[cubin.key, device] = found
+        return found
+
+
+def _check_shared(wanted: int, device: int, kernel: str) -> None:
+    has = cuda().runtime.deviceGetAttribute(OPT_IN_SHARED, device)
+    if wanted > has:
+        raise RuntimeError(f"{kernel}: needs {wanted} bytes of shared memory, cuda:{device} has {has} per block")
+
+
+def _add(
+    here: Here,
+    key: Any,
+    device: int,
+    kernel: Any,
+    args: Sequence[Any],
+    constexprs: dict,
+    options: Options,
+    fixed: Sequence[int] = (),
+) -> tuple:
+    """Compile and load what a key asks for, and give it memory for its parameters. `fixed` numbers are the last ones,
+    the same at every launch; they are written here."""
+    from naiad.kernels import compiler
+
+    spec = compiler.specialize(kernel, args, constexprs)
+    cubin = compiler.compiled(kernel, spec, options, arch(device))
+    function = load(cubin, device, kernel.__name__)
+    constants = {place for place, _ in spec.constants}
+    run_time = [i for i, name in enumerate(kernel.arg_names) if name not in constexprs]
+    slots = [slot for slot, place in enumerate(run_time) if place not in constants]
+    slots += [len(args), len(args) + 1]  # the two scratch pointers, which are 0 unless a launch says otherwise
+    memory = bytearray(8 * (len(args) + 2))
+    first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    addresses = (ctypes.c_void_p * len(slots))(*[first + 8 * slot for slot in slots])
+    varying = len(args) - len(fixed)
+    struct.pack_into(f"<{len(fixed)}q", memory, 8 * varying, *fixed)
+    pack = struct.Struct("<" + "".join(_format(arg) for arg in args[:varying])).pack_into
+    scratch = (8 * len(args), cubin.scratch, cubin.profile) if cubin.scratch or cubin.profile else None
+    found = (function, 32 * cubin.warps, cubin.shared, ctypes.addressof(addresses), pack, memory, scratch)
+    here.kept.append(addresses)
+    here.table[key] = found
+    return found
+
+
+def _format(arg: Any) -> str:
+    if isinstance(arg, int):
+        return "q"
+    return FORMAT[arg.dtype] if isinstance(arg, Scalar) else "Q"
+
+
+def _scratch(like: Any, scratch: tuple[int, int, int], grid: tuple[int, int, int], memory: bytearray) -> tuple:
+    """Memory that the kernel's programs work in; it goes back in the order of the stream."""
+    place, *sizes = scratch
+    kept = tuple(like.allocate(max(size * grid[0] * grid[1] * grid[2], 1)) for size in sizes)
+    struct.pack_into("<QQ", memory, place, *[buffer.ptr for buffer in kept])
+    return kept
+
+
+def _on(device: int, call: Callable, *args: Any) -> None:
+    """Launch again with another device made current."""
+    with cuda().Device(device):
+        call(*args)
+
+
+# ---------------------------------------------------------------- launching
+_numbers = count()
+_starters: dict[tuple, Callable] = {}  # by kernel and the types of its arguments
+_latest: dict[int, Callable] = {}  # the starter that a kernel took last, which is nearly always the one
+
+
+def start(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict[str, Any], options: Options) -> None:
+    """The last step of a launch on a GPU."""
+    try:
+        return _latest[id(kernel)](grid, args, constexprs, options)
+    except (KeyError, AttributeError, TypeError, ValueError):
+        pass  # the first launch, or arguments of other types than last time
+    types = (id(kernel), *map(type, args))
+    found = _starters.get(types)
+    if found is None:
+        found = _starters[types] = _starter(kernel, args)
+    _latest[id(kernel)] = found
+    return found(grid, args, constexprs, options)
+
+
+def _starter(kernel: Any, args: Sequence[Any]) -> Callable:
+    """The launch function of a kernel for arguments of these types."""
+    names = [f"a{i}" for i in range(len(args))]
+    arrays = [name for name, arg in zip(names, args, strict=True) if hasattr(arg, "buffer")]
+    key, values, text = [], [], []
+    for name, arg in zip(names, args, strict=True):
+        if name in arrays:
+            text.append(f"    p{name} = {name}.buffer.ptr + {name}.offset * {name}.dtype.itemsize\n")
+            key += [f"{name}.dtype.num", f"p{name} & 15"]
+            values.append(f"p{name}")
+        elif isinstance(arg, int):
+            key += [f"{name} & 15 if {name} != 1 else -1", f"-2147483648 <= {name} < 2147483648"]
+            values.append(name)
+        else:
+            key.append(f"{name}.dtype")
+            values.append(f"{name}.value")
+    scope = dict(_scope())
+    scope.update(kernel=kernel, number=next(_numbers))
+    source = STARTER.format(
+        unpack=f"    {', '.join(names)}, = args\n" if names else "",
+        pointers="".join(text),
+        device=f"{arrays[0]}.buffer.device_index" if arrays else "current_device()",
+        key="".join(f"{k}, " for k in key),
+        values=", ".join(values),
+        like=f"{arrays[0]}.buffer" if arrays else "None",
+    )
+    exec(source, scope)  # noqa: S102 - our own text
+    return scope["run"]
+
+
+STARTER = """
+def run(grid, args, constexprs, options):
+{unpack}{pointers}    device = {device}
+    if several and current_device() != device:
+        return on(device, run, grid, args, constexprs, options)
+    key = number, device, {key}options, *constexprs, *constexprs.values(), *map(type, constexprs.values())
+    found = here.table.get(key)
+    if found is None:
+        found = add(here, key, device, kernel, args, constexprs, options)
+    function, threads, shared, addresses, pack, memory, scratch = found
+    pack(memory, 0, {values})
+    if scratch is not None:
+        kept = make_scratch({like}, scratch, grid, memory)
+    launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared, stream(device).ptr, addresses, 0)
+"""
+
+
+@cache
+def _scope() -> dict[str, Any]:
+    made = cuda()
+    return {
+        "several": made.several,
+        "current_device": made.runtime.getDevice,
+        "on": _on,
+        "here": Here(),
+        "add": _add,
+        "make_scratch": _scratch,
+        "launch_kernel": made.driver.launchKernel,
+        "stream": made.stream,
+        "observers": launching.observers,
+        "watchers": launching.watchers,
+        "Scalar": Scalar,
+    }
+
+
+def bind(
+    kernel: Any,
+    grid: tuple[int, int, int],
+    arrays: int,
+    scalars: tuple[str, ...],
+    numbers: tuple[int, ...],
+    constexprs: dict[str, Any],
+    options: Options,
+    watched: Callable[..., None],
+) -> Callable[..., None]:
+    """`launch.bind` on a GPU; `watched` is the same launch the long way, for when somebody looks on."""
+
+    def make() -> Callable[..., None]:
+        return _binder(arrays, scalars)(kernel, grid, numbers, constexprs, options, watched, next(_numbers) * DEVICES)
+
+    if not launching.observers:
+        return make()
+    made: list[Callable[..., None]] = []
+
+    def later(*operands: Any) -> None:  # somebody records launches, maybe where there is no GPU to bind to
+        if launching.observers:
+            return watched(*operands)
+        if not made:
+            made.append(make())
+        return made[0](*operands)
+
+    return later
+
+
+DEVICES = 64  # more than a machine has
+BINDER = """
+def make(kernel, grid, numbers, constexprs, options, watched, number):
+    gx, gy, gz = grid
+
+    def run({operands}):
+        if observers or watchers:
+            return watched({operands})
+{pointers}        device = a0.buffer.device_index
+        if several and current_device() != device:
+            return on(device, run, {operands})
+        key = number + device if not ({union}) & 15 else (number + device, {alignments})
+        found = here.table.get(key)
+        if found is None:
+            found = add(here, key, device, kernel, ({args}*numbers), constexprs, options, numbers)
+        function, threads, shared, addresses, pack, memory, scratch = found
+        pack(memory, 0, {values})
+        if scratch is not None:
+            kept = make_scratch(a0.buffer, scratch, grid, memory)
+        launch_kernel(function, gx, gy, gz, threads, 1, 1, shared, stream(device).ptr, addresses, 0)
+
+    return run
+"""
+
+
+@cache
+def _binder(arrays: int, scalars: tuple[str, ...]) -> Callable[..., Callable]:
+    """What makes bound launches of so many arrays and of scalars of these dtypes."""
+    names = [f"a{i}" for i in range(arrays)]
+    values = [f"s{i}" for i in range(len(scalars))]
+    made = [*names, *(f"Scalar({v}, {d!r})" for v, d in zip(values, scalars, strict=True))]
+    source = BINDER.format(
+        operands=", ".join(names + values),
+        pointers="".join(f"        p{n} = {n}.buffer.ptr + {n}.offset * {n}.dtype.itemsize\n" for n in names),
+        union=" | ".join(f"p{n}" for n in names),
+        alignments=", ".join(f"p{n} & 15" for n in names),
+        args="".join(f"{m}, " for m in made),
+        values=", ".join([f"p{n}" for n in names] + values),
+    )
+    scope = dict(_scope())
+    exec(source, scope)  # noqa: S102 - our own text
+    return scope["make"]
