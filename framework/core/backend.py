@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from naiad.core import memory
 from naiad.core.device import CUDA, device
 from naiad.core.dtype import COMPLEX, dtype
+from naiad.core.pinned import is_pinned, pinned
 from naiad.core.strided import DeviceArray, broadcast_shapes, contiguous_strides, numpy_view
 from naiad.core.trace import Symbol, trace
 
@@ -27,30 +31,88 @@ def why_no_cuda() -> str | None:
     """None where a cuda device can be used, else the reason and the way out."""
     if simulated():
         return None
-    return (
-        "cuda is not available: this version of naiad runs its kernels in Triton's interpreter only. Set "
-        "NAIAD_CUDA=interpret in the environment for the simulated device, or use device='cpu'"
-    )
+    reason = _reason()
+    return None if reason is None else f"cuda is not available: {reason}"
+
+
+@cache
+def _reason() -> str | None:
+    from naiad.core import diagnosis
+
+    return diagnosis.why_not(diagnosis.look())
+
+
+@cache
+def _gpu() -> Any:
+    """The module for real GPUs. Raises RuntimeError where there is none, or after a fork."""
+    reason = why_no_cuda()
+    if reason:
+        raise RuntimeError(reason)
+    memory.watch_forks()
+    return import_module("naiad.core.cupy_memory")
 
 
 def device_count() -> int:
-    return SIMULATED_DEVICES if simulated() else 0
+    """How many cuda devices there are; 0 where cuda is not available."""
+    if simulated():
+        return SIMULATED_DEVICES
+    return 0 if why_no_cuda() else _visible()
+
+
+@cache
+def _visible() -> int:
+    return import_module("cupy").cuda.runtime.getDeviceCount()
+
+
+class _Current(threading.local):
+    index = 0  # the simulated device that "cuda" means, per thread as CUDA has it
+
+
+_current = _Current()
+
+
+def current_device() -> int:
+    """The index of the device that "cuda" means in this thread."""
+    return _current.index if simulated() else _gpu().runtime.getDevice()
+
+
+def set_device(index: int) -> None:
+    """Make "cuda" mean this device in this thread. Raises RuntimeError where there is no such device."""
+    index = resolve(device("cuda", index)).index or 0
+    if simulated():
+        _current.index = index
+    else:
+        _gpu().runtime.setDevice(index)
 
 
 def resolve(target: device) -> device:
     """The device that tensors get: "cuda" becomes "cuda:0". Raises RuntimeError where there is no such device."""
     if target.kind != CUDA:
         return target if target.index is None else device(target.type)
-    reason = why_no_cuda()
-    if reason:
-        raise RuntimeError(f"device '{target}': {reason}")
-    index = target.index or 0
+    if memory.forked:
+        raise RuntimeError(memory.FORKED)
+    index = target.index
+    if index is None:
+        reason = why_no_cuda()
+        if reason:
+            raise RuntimeError(f"device '{target}': {reason}")
+        return device("cuda", current_device())
     if index >= device_count():
+        reason = why_no_cuda()
+        if reason:
+            raise RuntimeError(f"device '{target}': {reason}")
         raise RuntimeError(f"device '{target}': invalid device ordinal, there are {device_count()} devices")
-    return device("cuda", index)
+    return target
 
 
 # ---------------------------------------------------------------- memory
+@cache
+def pool(index: int) -> memory.Pool:
+    """The memory of a cuda device."""
+    memory.watch_forks()
+    return memory.SimulatedPool(index) if simulated() else _gpu().pool(index)
+
+
 def meta(shape: tuple[int, ...], of: dtype) -> DeviceArray:
     """An array with geometry and nothing else."""
     return DeviceArray(None, shape, contiguous_strides(shape), 0, of.np)
@@ -60,17 +122,20 @@ def empty(shape: tuple[int, ...], of: dtype, home: device) -> DeviceArray:
     """Uninitialized memory on cuda or meta."""
     if home.kind != CUDA:
         return meta(shape, of)
-    from naiad.core.memory import SimulatedBuffer
-
-    buffer = SimulatedBuffer(prod(shape) * of.itemsize, home.index or 0)
+    buffer = pool(home.index or 0).take(prod(shape) * of.itemsize)
     return DeviceArray(buffer, shape, contiguous_strides(shape), 0, of.np)
 
 
 def upload(array: np.ndarray, of: dtype, home: device) -> DeviceArray:
     """A copy of an ndarray on a device."""
     out = empty(array.shape, of, home)
-    if home.kind == CUDA:
+    if home.kind != CUDA or not array.size:
+        return out
+    if simulated():
         host_view(out)[...] = array
+    else:
+        array = np.ascontiguousarray(array, of.np)
+        _gpu().to_device(array, out.ptr, home.index or 0)
     return out
 
 
@@ -79,13 +144,74 @@ def host_view(array: DeviceArray) -> np.ndarray:
     return numpy_view(array.buffer.bytes, array)
 
 
-def download(array: DeviceArray) -> np.ndarray:
-    """A copy of a device array in host memory."""
+def download(array: DeviceArray, wait: bool = True, into: np.ndarray | None = None) -> np.ndarray:
+    """A copy of a device array in host memory: new, or a given C-contiguous array of its shape and dtype.
+
+    Without `wait`, pinned memory is filled in when the device's current stream gets there.
+    """
     if array.buffer is None:
         raise NotImplementedError(
             "Cannot copy out of meta tensor; no data! Use to_empty() or make it on another device"
         )
-    return host_view(array).copy()
+    if simulated():
+        array.buffer.check()
+        if into is None:
+            return host_view(array).copy()
+        into[...] = host_view(array)
+        return into
+    out = np.empty(array.shape, array.dtype) if into is None else into
+    if out.size:
+        array = launcher("copy.contiguous", "copy")(array)
+        _gpu().to_host(out, array.ptr, array.buffer.device_index, wait, array.buffer)
+    return out
+
+
+def across(array: DeviceArray, of: dtype, home: device) -> DeviceArray:
+    """A copy of a cuda array on another cuda device."""
+    if simulated():
+        return upload(download(array), of, home)
+    array = launcher("copy.contiguous", "copy")(array)
+    out = empty(array.shape, of, home)
+    if out.nbytes:
+        _gpu().to_peer(out.ptr, home.index or 0, array.ptr, array.buffer.device_index, out.nbytes)
+    return out
+
+
+def pin(array: np.ndarray) -> np.ndarray:
+    """A copy of an ndarray in page-locked memory; itself where it lies there. Raises RuntimeError without cuda."""
+    if is_pinned(array):
+        return array
+    reason = why_no_cuda()
+    if reason:
+        raise RuntimeError(f"pin_memory: {reason}")
+    out = pinned_empty(array.shape, array.dtype)
+    out[...] = array
+    return out
+
+
+def pinned_empty(shape: tuple[int, ...], of: np.dtype) -> np.ndarray:
+    """An uninitialized ndarray in page-locked memory; in plain memory where cuda is simulated, but marked the same."""
+    nbytes = prod(shape) * of.itemsize
+    place = bytearray(max(nbytes, 1)) if simulated() else _gpu().alloc_pinned(max(nbytes, 1))
+    return pinned(shape, of, place, nbytes)
+
+
+def array_interface(array: DeviceArray) -> dict[str, Any]:
+    """`__cuda_array_interface__` of a device array. Raises AttributeError on the simulated device."""
+    if simulated():
+        raise AttributeError(
+            "__cuda_array_interface__: the cuda device is simulated (NAIAD_CUDA=interpret), its memory is the host's: "
+            "use tensor.cpu().numpy()"
+        )
+    stream = _gpu().stream(array.buffer.device_index).ptr
+    return {
+        "shape": tuple(array.shape),
+        "strides": None if array.is_contiguous else tuple(step * array.itemsize for step in array.strides),
+        "typestr": array.dtype.str,
+        "data": (array.ptr if array.size else 0, False),
+        "version": 3,
+        "stream": stream or 1,  # the interface calls the default stream 1; the reader waits for it
+    }
 
 
 # ---------------------------------------------------------------- kernels
@@ -103,12 +229,9 @@ def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
         of = "bool" if i in op.flags else common.name
         return of if is_array else ("scalar", "bool") if i in op.flags else scalar
 
-    def kernel(*operands: Any) -> DeviceArray:
+    def general(*operands: Any) -> DeviceArray:
         arrays = [isinstance(x, DeviceArray) for x in operands]
-        launcher = launchers.get(tuple(arrays))
-        if launcher is None:
-            dtypes = tuple(storage(i, a) for i, a in enumerate(arrays))
-            launcher = launchers[tuple(arrays)] = prepare(op.name, op.operands, lines, value, dtypes, result.name)
+        launcher = launcher_for(tuple(arrays))
         shape = broadcast_shapes([x.shape for x in operands if isinstance(x, DeviceArray)])
         first = operands[arrays.index(True)]
         out = first.new(shape, result.np)
@@ -116,7 +239,74 @@ def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
             launcher(out, *[x.broadcast(shape) if a else x.item() for x, a in zip(operands, arrays, strict=True)])
         return out
 
-    return kernel
+    def launcher_for(arrays: tuple[bool, ...]) -> Callable:
+        launcher = launchers.get(arrays)
+        if launcher is None:
+            dtypes = tuple(storage(i, a) for i, a in enumerate(arrays))
+            launcher = launchers[arrays] = prepare(op.name, op.operands, lines, value, dtypes, result.name)
+        return launcher
+
+    count = len(op.operands)
+    return _remembering(count, general, launcher_for, result) if count <= 2 else general
+
+
+PLANS = 4096  # geometries that one kernel remembers
+
+
+def _remembering(count: int, general: Callable, launcher_for: Callable, result: dtype) -> Callable:
+    """A kernel of one or two operands that recognizes a geometry which it has met: shapes, strides, what is launched.
+
+    A host that runs ahead of the GPU pays a microsecond for this where the general way takes ten.
+    """
+    plans: dict[tuple, tuple] = {}
+    itemsize, kind = result.itemsize, result.np
+
+    def unary(x: DeviceArray) -> DeviceArray:
+        plan = plans.get((x.shape, x.strides))
+        if plan is None:
+            return learn(x)
+        shape, strides, nbytes, start = plan
+        out = DeviceArray(x.buffer.allocate(nbytes), shape, strides, 0, kind)
+        start(out, x)
+        return out
+
+    def binary(x: Any, y: Any) -> DeviceArray:
+        if y.__class__ is not DeviceArray or x.__class__ is not DeviceArray:
+            return with_number(x, y)
+        plan = plans.get((x.shape, x.strides, y.shape, y.strides))
+        if plan is None:
+            return learn(x, y)
+        shape, strides, nbytes, start = plan
+        out = DeviceArray(x.buffer.allocate(nbytes), shape, strides, 0, kind)
+        start(out, x, y)
+        return out
+
+    def with_number(x: Any, y: Any) -> DeviceArray:
+        array, number, first = (x, y, True) if x.__class__ is DeviceArray else (y, x, False)
+        plan = plans.get((first, array.shape, array.strides))
+        if plan is None:
+            return learn(x, y)
+        shape, strides, nbytes, start = plan
+        out = DeviceArray(array.buffer.allocate(nbytes), shape, strides, 0, kind)
+        start(out, array, number.item())
+        return out
+
+    def learn(*operands: Any) -> DeviceArray:
+        arrays = tuple(isinstance(x, DeviceArray) for x in operands)
+        given = [x for x in operands if isinstance(x, DeviceArray)]
+        shape = broadcast_shapes([x.shape for x in given])
+        if 0 not in shape:
+            strides = contiguous_strides(shape)
+            bound = launcher_for(arrays).bound  # type: ignore[attr-defined]
+            start = bound(shape, (strides, *[x.broadcast(shape).strides for x in given]))
+            key: tuple = tuple(v for x in given for v in (x.shape, x.strides))
+            key = key if all(arrays) else (arrays[0], *key)
+            if len(plans) >= PLANS:
+                plans.clear()
+            plans[key] = (shape, strides, prod(shape) * itemsize, start)
+        return general(*operands)
+
+    return unary if count == 1 else binary
 
 
 def launcher(kernel: str | Callable | None, op: str) -> Callable:

@@ -41,6 +41,7 @@ FAMILIES = (
     "repeating",
     "display",
     "interop",
+    "device_memory",
     "softmax",
     "blends",
     "complexes",

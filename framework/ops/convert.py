@@ -153,7 +153,7 @@ class Transfer(Op):
     """A copy to another device."""
 
     def __init__(self) -> None:
-        super().__init__("transfer", ("input",), ("target", "source"))
+        super().__init__("transfer", ("input",), ("target", "source", "wait"))
         self.set_formulas((lambda g, source, target: transfer(g, source),))
 
     def infer(self, xs: Sequence, attrs: dict) -> Any:
@@ -163,11 +163,13 @@ class Transfer(Op):
         assert attrs is not None
         x, target = xs[0], attrs["target"]
         if target.kind == CPU:
-            array: Any = backend.download(x._array)
+            wait = attrs.get("wait", True)
+            into = None if wait else backend.pinned_empty(x._array.shape, x._array.dtype)
+            array: Any = backend.download(x._array, wait, into)
         elif x._device.kind == CPU:
             array = backend.upload(x._array, x._dtype, target)
         elif target.kind == CUDA and x._device.kind == CUDA:
-            array = backend.upload(backend.download(x._array), x._dtype, target)
+            array = backend.across(x._array, x._dtype, target)
         else:
             array = backend.empty(x._array.shape, x._dtype, target)
         out = wrap(array, x._dtype, target)
@@ -179,11 +181,17 @@ class Transfer(Op):
 TRANSFER = Transfer()
 
 
-def transfer(x: Tensor, target: device) -> Tensor:
-    """The tensor on another device (a copy), or itself if it is there."""
+def transfer(x: Tensor, target: device, non_blocking: bool = False) -> Tensor:
+    """The tensor on another device (a copy), or itself if it is there.
+
+    non_blocking: a copy from cuda to the host is filled in later, in the order of the device's stream.
+    """
     if x._device is target:
         return x
-    return apply(TRANSFER, (x,), {"target": target, "source": x._device})
+    attrs = {"target": target, "source": x._device}
+    if non_blocking and target.kind == CPU and x._device.kind == CUDA:
+        attrs["wait"] = False
+    return apply(TRANSFER, (x,), attrs)
 
 
 @public("Tensor")
@@ -192,10 +200,10 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
     Returns `self` when nothing changes and `copy` is false.
     """
-    target, of, always = _parse_to(args, kwargs)
+    target, of, always, non_blocking = _parse_to(args, kwargs)
     out = self
     if target is not None:
-        out = transfer(out, backend.resolve(target))
+        out = transfer(out, backend.resolve(target), non_blocking)
     if of is not None and of is not out._dtype:
         out = cast(out, dtype=of)
     if always and out is self:
@@ -204,7 +212,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return out if order is None else _ordered(out, order)
 
 
-def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, bool]:
+def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, bool, bool]:
     target, of, flags = kwargs.get("device"), kwargs.get("dtype"), []
     for arg in args:
         if isinstance(arg, dtype):
@@ -224,7 +232,8 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, b
     if other is not None:
         target, of = other._device, other._dtype
     always = kwargs.get("copy", flags[1] if len(flags) > 1 else False)
-    return (device(target) if target is not None else None), of, bool(always)
+    non_blocking = kwargs.get("non_blocking", flags[0] if flags else False)
+    return (device(target) if target is not None else None), of, bool(always), bool(non_blocking)
 
 
 @public("Tensor")
@@ -236,7 +245,7 @@ def cpu(self: Tensor) -> Tensor:
 @public("Tensor")
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a cuda device."""
-    return self.to("cuda" if device is None else device)
+    return self.to("cuda" if device is None else device, non_blocking=non_blocking)
 
 
 # ---------------------------------------------------------------- to NumPy and Python
