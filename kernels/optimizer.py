@@ -1,4 +1,4 @@
-"""Update rules of optimizers: one launch for all parameters that share their numbers.
+"""Update rules of optimizers and the clipping of gradients: one launch for many parameters.
 
 A rule comes as a straight line of elementwise operations on a parameter, its state and its gradient, and is printed as
 a kernel. Where the arrays are stands in a table in device memory: each row has the addresses of a parameter, its state
@@ -14,7 +14,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import triton
+import triton.language as tl
 
+from naiad.kernels import reduce
+from naiad.kernels.copy import fill
 from naiad.kernels.elementwise import HEADER
 from naiad.kernels.launch import Scalar, block_for, launch
 from naiad.kernels.source import compile_kernel
@@ -29,6 +33,57 @@ _EXPRESSIONS = {
     "clip": f"tl.minimum(tl.maximum({{0}}, {{1}}, {_PROPAGATE}), {{2}}, {_PROPAGATE})",
     **{"where": "tl.where({0}, {1}, {2})", "lt": "{0} < {1}", "gt": "{0} > {1}", "eq": "{0} == {1}"},
 }
+
+
+@triton.jit
+def _block(table_ptr, blocks_ptr, DTYPE: tl.constexpr, BLOCK: tl.constexpr, EVEN: tl.constexpr):
+    """Pointers to this program's block of an array, and which of it exist."""
+    at = blocks_ptr + 2 * tl.program_id(0)
+    row = table_ptr + tl.load(at) * 2
+    ptr = tl.load(row).to(tl.pointer_type(DTYPE))
+    start = tl.load(at + 1)
+    numel = tl.load(row + 1)
+    if EVEN:
+        ptr = tl.multiple_of(ptr, 16)
+        start = start // 16 * 16
+        numel = numel // 16 * 16
+    i = start + tl.arange(0, BLOCK)
+    return ptr + i, i < numel
+
+
+@triton.jit
+def _square_sums(
+    out_ptr, table_ptr, blocks_ptr, DTYPE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr, EVEN: tl.constexpr
+):
+    at, inside = _block(table_ptr, blocks_ptr, DTYPE, BLOCK, EVEN)
+    x = tl.load(at, mask=inside, other=0).to(ACC)
+    tl.store(out_ptr + tl.program_id(0) + tl.arange(0, 1), tl.full([1], 1, ACC) * tl.sum(x * x, 0))
+
+
+@triton.jit
+def _scale(factor_ptr, table_ptr, blocks_ptr, DTYPE: tl.constexpr, BLOCK: tl.constexpr, EVEN: tl.constexpr):
+    at, inside = _block(table_ptr, blocks_ptr, DTYPE, BLOCK, EVEN)
+    factor = tl.load(factor_ptr)
+    x = tl.load(at, mask=inside, other=0)
+    tl.store(at, (x.to(factor.dtype) * factor).to(DTYPE), mask=inside)
+
+
+def square_sum(out: Any, table: Any, blocks: Any, block: int, even: bool, dtype: str) -> None:
+    """out (0-d, float32 or float64) = the sum of squares of all arrays of a table with one array per row."""
+    if table is None:
+        fill(out, value=0)
+        return
+    programs = blocks.shape[0]
+    parts = out.new((programs,), out.dtype)
+    acc = tl.float64 if out.dtype.name == "float64" else tl.float32
+    launch(_square_sums, (programs,), parts, table, blocks, DTYPE=getattr(tl, dtype), ACC=acc, BLOCK=block, EVEN=even)
+    reduce.sum(out, parts, dim=(0,))
+
+
+def scale(factor: Any, table: Any, blocks: Any, block: int, even: bool, dtype: str) -> None:
+    """Multiply the arrays of a table in place by a 0-d array."""
+    programs = blocks.shape[0]
+    launch(_scale, (programs,), factor, table, blocks, DTYPE=getattr(tl, dtype), BLOCK=block, EVEN=even)
 
 
 def blocks_of(sizes: Sequence[int]) -> tuple[np.ndarray, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import naiad
+from naiad.core.tables import one_walk, scale_all, square_sum
 from naiad.core.tensor import Tensor
 
 Tensors = Tensor | Iterable[Tensor]
@@ -18,9 +19,10 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not tensors:
         return naiad.tensor(0.0)
-    first = tensors[0].device
-    norms = [naiad.norm(tensor, norm_type).to(first) for tensor in tensors]
-    total = naiad.norm(naiad.stack(norms), norm_type)
+    if norm_type == 2.0 and one_walk(tensors) and not _recorded(tensors):
+        total = square_sum(tensors).sqrt().to(tensors[0].dtype)
+    else:
+        total = _norm_of_norms(tensors, norm_type)
     if error_if_nonfinite and not bool(naiad.isfinite(total)):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
@@ -30,13 +32,26 @@ def get_total_norm(
     return total
 
 
+def _norm_of_norms(tensors: list[Tensor], norm_type: float) -> Tensor:
+    first = tensors[0].device
+    return naiad.norm(naiad.stack([naiad.norm(tensor, norm_type).to(first) for tensor in tensors]), norm_type)
+
+
+def _recorded(tensors: list[Tensor]) -> bool:
+    return naiad.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
 def clip_grads_with_norm_(
     parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale gradients in place by max_norm / total_norm where that is below 1."""
     with naiad.no_grad():
         factor: Tensor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
-        for grad in _gradients(parameters):
+        gradients = _gradients(parameters)
+        if gradients and one_walk(gradients) and factor.device == gradients[0].device:
+            scale_all(gradients, factor)
+            return
+        for grad in gradients:
             grad.mul_(factor.to(grad.device))
 
 

@@ -74,3 +74,23 @@ def test_a_parameter_that_is_a_view_with_gaps_is_updated_too():
     want = np.ones((4, 6), np.float32)
     want[:, ::2] = 0.5
     np.testing.assert_array_equal(base.cpu().numpy(), want)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("most", [0.5, 1e6])
+def test_gradients_are_clipped_in_a_few_launches(launched, dtype, most):
+    def clipped(device):
+        rng = np.random.default_rng(0)
+        params = [naiad.zeros(s, dtype=getattr(naiad, dtype), device=device).requires_grad_() for s in SHAPES]
+        for p in params:
+            p.grad = on_cuda(rng.normal(size=tuple(p.shape)), p.dtype).to(device)
+        launched.clear()
+        return naiad.nn.utils.clip_grad_norm_(params, most), params
+
+    (want, here), (got, there) = clipped("cpu"), clipped("cuda")
+    assert len(launched) <= 8
+    assert got.dtype == want.dtype
+    tolerance = 1e-2 if dtype == "bfloat16" else 1e-6
+    np.testing.assert_allclose(got.cpu().double().item(), want.double().item(), tolerance)
+    for a, b in zip(there, here, strict=True):
+        np.testing.assert_allclose(a.grad.cpu().double().numpy(), b.grad.double().numpy(), tolerance)
