@@ -11,6 +11,7 @@ from naiad import accelerator as accelerator
 from naiad import amp as amp
 from naiad import autograd as autograd
 from naiad import backends as backends
+from naiad import cpu as cpu
 from naiad import cuda as cuda
 from naiad import determinism as determinism
 from naiad import einops_backend as einops_backend
