@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -151,3 +153,13 @@ def _moved(func: Callable, inputs: tuple, i: int, o: int, index: tuple, step: co
     moved = from_numpy(array).requires_grad_()  # recorded: func may take derivatives itself
     outputs = _outputs(func(*inputs[:i], moved, *inputs[i + 1 :]))
     return outputs[o].detach()._array.copy()
+
+
+class _CallableModule(ModuleType):
+    """`naiad.autograd.gradcheck` is a function and this module, as in PyTorch; whoever imports the module calls it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> bool:
+        return gradcheck(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -208,3 +208,11 @@ def test_forward_that_returns_its_input() -> None:
     assert out is not x
     out.sum().backward()
     assert x.grad.tolist() == [-1.0, -1.0, -1.0]
+
+
+def test_gradcheck_can_be_called_after_its_module_was_imported():
+    import naiad.autograd.gradcheck as module
+
+    x = naiad.tensor([0.5, 2.0], dtype=naiad.float64, requires_grad=True)
+    assert naiad.autograd.gradcheck(lambda x: x * x, (x,))
+    assert module(lambda x: x * x, (x,))
