@@ -36,7 +36,7 @@ def numpy_kernel(op: Any, common: dtype, result: dtype) -> Callable:
             return _ufunc_kernel_with_number(ufunc, constant(args[1], common))
     whole = _body_kernel(op.body, common, result)
     program = _program(op, common, recorded.prune(value), value, result)
-    return whole if program is None else _program_kernel(whole, *program, result.np)
+    return whole if program is None else _program_kernel(whole, *program, result.np)  # type: ignore[call-arg]
 
 
 # What is the same in NumPy's integers as in a body's: no line turns them into floats.
@@ -147,7 +147,8 @@ def _program_kernel(whole: Callable, program: Program, dtypes: Sequence[np.dtype
     step, constants, registers, empty = program.step, program.constants, program.registers, np.empty
 
     def kernel(*arrays: ndarray) -> ndarray:
-        shape, alike = (), True
+        shape: tuple[int, ...] = ()
+        alike = True
         for a, expected in zip(arrays, dtypes):  # noqa: B905 - `strict` costs a tenth of a microsecond
             if (a.dtype is not expected and a.dtype != expected) or not a.flags.c_contiguous:
                 return whole(*arrays)
