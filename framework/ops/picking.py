@@ -24,6 +24,7 @@ def _put_rule(g: Tensor, index: Tensor, *, dim: int, size: int) -> tuple:
 
 @primitive(
     rule=_put_rule,
+    kernel="places.unpick",
     widen=False,
     grad=(lambda g, index, dim: pick_op(g, index, dim=dim), None),
 )
@@ -40,6 +41,7 @@ def unpick_op(g: np.ndarray, index: np.ndarray, *, dim: int, size: int) -> np.nd
 
 @primitive(
     rule=lambda input, index, *, dim: (index._array.shape, input._dtype),
+    kernel="places.pick",
     widen=False,
     grad=(
         lambda g, index, input_shape, dim: unpick_op(g, index, dim=dim, size=input_shape[dim] if input_shape else 1),

@@ -35,6 +35,7 @@ def _triangle(name: str, keep: Callable, doc: str) -> Callable:
     op = primitive(
         name=name,
         rule=_triangle_rule(name),
+        kernel=f"places.{name}",
         widen=False,
         grad=(lambda g, diagonal: op(g, diagonal=diagonal),),
     )(body)
