@@ -9,12 +9,16 @@ from time import perf_counter
 from typing import Any
 
 
-def interleaved(cases: Mapping[Any, Callable[[], Any]], rounds: int, seconds: float) -> dict[Any, list[float]]:
+def interleaved(
+    cases: Mapping[Any, Callable[[], Any]], rounds: int, seconds: float, wait: Callable[[], None] | None = None
+) -> dict[Any, list[float]]:
     """Seconds per call of each case, one figure per round.
 
     Every round times each case once, for about `seconds`; the garbage collector runs between rounds, not inside.
+    wait: returns when the device has done its work; called before each look at the clock.
     """
-    repeats = {key: _repeats(function, seconds) for key, function in cases.items()}
+    wait = wait or _nothing
+    repeats = {key: _repeats(function, seconds, wait) for key, function in cases.items()}
     times: dict[Any, list[float]] = {key: [] for key in cases}
     enabled = gc.isenabled()
     for _ in range(rounds):
@@ -23,9 +27,11 @@ def interleaved(cases: Mapping[Any, Callable[[], Any]], rounds: int, seconds: fl
         try:
             for key, function in cases.items():
                 count = repeats[key]
+                wait()
                 start = perf_counter()
                 for _ in range(count):
                     function()
+                wait()
                 times[key].append((perf_counter() - start) / count)
         finally:
             if enabled:
@@ -33,15 +39,21 @@ def interleaved(cases: Mapping[Any, Callable[[], Any]], rounds: int, seconds: fl
     return times
 
 
-def _repeats(function: Callable[[], Any], seconds: float) -> int:
+def _nothing() -> None:
+    """The CPU has done its work when a call returns."""
+
+
+def _repeats(function: Callable[[], Any], seconds: float, wait: Callable[[], None]) -> int:
     """How many calls take about `seconds`; the first calls warm caches up."""
     for _ in range(3):
         function()
     count = 1
     while True:
+        wait()
         start = perf_counter()
         for _ in range(count):
             function()
+        wait()
         taken = perf_counter() - start
         if taken > seconds / 4:
             return max(1, round(count * seconds / taken))
