@@ -79,12 +79,24 @@ def get_default_device() -> device:
 # Loaded at first touch: `import naiad` alone makes all of them reachable, and costs nothing until then.
 _MODULES = (
     *("nn", "optim", "utils", "cuda", "linalg", "fft", "special", "random", "accelerator", "backends"),
+    "cpu",
     *("serialization", "multiprocessing", "amp", "library", "testing", "version"),
 )
 _LAZY = {
     **dict.fromkeys(("save", "load"), "serialization"),
     **dict.fromkeys(("set_num_threads", "get_num_threads"), "threads"),
     **dict.fromkeys(("use_deterministic_algorithms", "are_deterministic_algorithms_enabled"), "determinism"),
+    **dict.fromkeys(("autocast", "GradScaler"), "amp"),
+    **dict.fromkeys(
+        (
+            *("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype"),
+            *("is_autocast_cache_enabled", "set_autocast_cache_enabled", "clear_autocast_cache"),
+            *("autocast_increment_nesting", "autocast_decrement_nesting"),
+            *("is_autocast_cpu_enabled", "set_autocast_cpu_enabled", "get_autocast_cpu_dtype"),
+            *("set_autocast_cpu_dtype", "get_autocast_gpu_dtype", "set_autocast_gpu_dtype"),
+        ),
+        "amp.autocast_mode",
+    ),
 }
 
 

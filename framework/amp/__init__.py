@@ -1,7 +1,7 @@
 """Mixed precision: `autocast`, and `GradScaler` for float16."""
 
-from naiad.amp.autocast import autocast, is_autocast_available
+from naiad.amp.autocast_mode import autocast, is_autocast_available
+from naiad.amp.custom import custom_bwd, custom_fwd
+from naiad.amp.grad_scaler import GradScaler
 
-autocast.__module__ = "naiad.amp"
-
-__all__ = ["autocast", "is_autocast_available"]
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]

@@ -4,6 +4,7 @@ Everything works on a real GPU and, with NAIAD_CUDA=interpret, on the simulated 
 """
 # ruff: noqa: F401 - joins the package
 
+from naiad.cuda import amp
 from naiad.cuda.devices import (
     can_device_access_peer,
     current_device,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.op import PUBLIC, as_one, public, publish
+from naiad.core.op import PUBLIC, public, publish
 from naiad.core.primitive import primitive
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor
@@ -232,12 +232,5 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if weight._array.ndim > 1:
         return linear_op(input, weight, bias)
-    return _one_output(input, weight, bias)
-
-
-def _with_one_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     out = matmul(input, weight)
     return out if bias is None else out + bias
-
-
-_one_output = as_one(_with_one_output, "lower")

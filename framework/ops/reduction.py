@@ -99,6 +99,8 @@ def sum(
     if axis is not None:
         dim = axis
     result = sum_dims(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim if keepdims is None else keepdims)
+    if dtype is not None and result._dtype is not dtype:  # autocast has its own view, but the caller was explicit
+        result = cast(result, dtype=dtype)
     return result if out is None else deliver(result, out)
 
 
@@ -189,10 +191,9 @@ def prod(
     """The product of all elements, or over one dimension. bool and integers are multiplied in int64."""
     input = converted(input, int64 if dtype is None and input._dtype.kind < FLOAT else dtype)
     if dim is None:
-        input = input.reshape(-1)
-        return into(prod_dims(input, dim=(0,), keepdim=False), out)
+        return into(converted(prod_dims(input.reshape(-1), dim=(0,), keepdim=False), dtype), out)
     dims = (normalize_dim(dim, input.ndim),) if input.ndim else normalize_dims(dim, 0)
-    return into(prod_dims(input, dim=dims, keepdim=keepdim), out)
+    return into(converted(prod_dims(input, dim=dims, keepdim=keepdim), dtype), out)
 
 
 # ---------------------------------------------------------------- extremes

@@ -67,7 +67,7 @@ def _running(name: str, op: Callable, doc: str) -> Callable:
     @numpy_names
     def call(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
         input = converted(input, int64 if dtype is None and input._dtype.kind < FLOAT else dtype)
-        return into(op(input, dim=normalize_dim(dim, input.ndim)), out)
+        return into(converted(op(input, dim=normalize_dim(dim, input.ndim)), dtype), out)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc

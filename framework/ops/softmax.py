@@ -14,7 +14,7 @@ from naiad.core.primitive import primitive, same_as
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.convert import cast
 from naiad.ops.random import draw_uniform
-from naiad.ops.reduction import sum_dims
+from naiad.ops.reduction import converted, sum_dims
 
 BLOCK = 1 << 16  # elements
 
@@ -149,14 +149,14 @@ def _implicit(input: Tensor, dim: int | None) -> int | None:
 def softmax(input: Tensor, dim: int, dtype: dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
     input, dim = _prepared(input, dim, dtype, "softmax")
-    result = softmax_op(input, dim=dim)
+    result = converted(softmax_op(input, dim=dim), dtype)
     return result if out is None else deliver(result, out)
 
 
 def log_softmax(input: Tensor, dim: int, dtype: dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
     input, dim = _prepared(input, dim, dtype, "log_softmax")
-    result = log_softmax_op(input, dim=dim)
+    result = converted(log_softmax_op(input, dim=dim), dtype)
     return result if out is None else deliver(result, out)
 
 
@@ -170,7 +170,7 @@ def functional_softmax(
 ) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
     input, dim = _prepared(input, _implicit(input, dim), dtype, "softmax")
-    return softmax_op(input, dim=dim)
+    return converted(softmax_op(input, dim=dim), dtype)
 
 
 @public("nn.functional", name="log_softmax", **SAMPLES)
@@ -179,14 +179,14 @@ def functional_log_softmax(
 ) -> Tensor:
     """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
     input, dim = _prepared(input, _implicit(input, dim), dtype, "log_softmax")
-    return log_softmax_op(input, dim=dim)
+    return converted(log_softmax_op(input, dim=dim), dtype)
 
 
 @public("nn.functional", **SAMPLES)
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
     """softmax(-input) over `dim`."""
     input, dim = _prepared(input, _implicit(input, dim), dtype, "softmin")
-    return softmax_op(-input, dim=dim)
+    return converted(softmax_op(-input, dim=dim), dtype)
 
 
 @elementwise(namespaces=(), kinds=(2,))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from naiad.amp.mode import KINDS, active, enable, kind_of, settings
 from naiad.core import backend
+from naiad.core.device import device
 from naiad.core.dtype import bfloat16, dtype, float16
 
 
@@ -48,14 +49,14 @@ class autocast:
         self._before.append((kind in before, settings.dtypes[kind], settings.use_cache))
         settings.dtypes[kind], settings.use_cache = self.fast_dtype, self._cache_enabled
         autocast_increment_nesting()
-        set_autocast_enabled(kind, self._enabled)
+        _set(kind, self._enabled)
         return self
 
     def __exit__(self, *exc: object) -> Literal[False]:
         if autocast_decrement_nesting() == 0:
             clear_autocast_cache()
         was_enabled, settings.dtypes[self._kind], settings.use_cache = self._before.pop()
-        set_autocast_enabled(self._kind, was_enabled)
+        _set(self._kind, was_enabled)
         return False
 
     def __call__(self, function: Callable) -> Callable:
@@ -81,8 +82,6 @@ def autocast_decorator(autocast_instance: autocast, func: Callable) -> Callable:
 # ---------------------------------------------------------------- asking and setting
 def is_autocast_available(device_type: str) -> bool:
     """Whether there is autocast for a kind of device."""
-    from naiad.core.device import device
-
     return device(device_type).type in KINDS
 
 
@@ -149,31 +148,41 @@ def autocast_decrement_nesting() -> int:
 
 
 # ---------------------------------------------------------------- older names
+def _deprecated(name: str, instead: str) -> None:
+    warnings.warn(f"torch.{name} is deprecated. Please use torch.{instead} instead.", DeprecationWarning, stacklevel=3)
+
+
 def is_autocast_cpu_enabled() -> bool:
     """Whether ops on the cpu are being autocast."""
+    _deprecated("is_autocast_cpu_enabled()", "is_autocast_enabled('cpu')")
     return is_autocast_enabled("cpu")
 
 
 def set_autocast_cpu_enabled(enabled: bool) -> None:
     """Switch autocast on or off for the cpu."""
+    _deprecated("set_autocast_cpu_enabled(enabled)", "set_autocast_enabled('cpu', enabled)")
     set_autocast_enabled("cpu", enabled)
 
 
 def get_autocast_cpu_dtype() -> dtype:
     """The dtype that autocast uses on the cpu."""
+    _deprecated("get_autocast_cpu_dtype()", "get_autocast_dtype('cpu')")
     return get_autocast_dtype("cpu")
 
 
 def set_autocast_cpu_dtype(dtype: dtype) -> None:
     """Set the dtype that autocast uses on the cpu."""
+    _deprecated("set_autocast_cpu_dtype(dtype)", "set_autocast_dtype('cpu', dtype)")
     set_autocast_dtype("cpu", dtype)
 
 
 def get_autocast_gpu_dtype() -> dtype:
     """The dtype that autocast uses on cuda."""
+    _deprecated("get_autocast_gpu_dtype()", "get_autocast_dtype('cuda')")
     return get_autocast_dtype("cuda")
 
 
 def set_autocast_gpu_dtype(dtype: dtype) -> None:
     """Set the dtype that autocast uses on cuda."""
+    _deprecated("set_autocast_gpu_dtype(dtype)", "set_autocast_dtype('cuda', dtype)")
     set_autocast_dtype("cuda", dtype)
