@@ -6,7 +6,7 @@ _deterministic = False
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask for results that do not vary from run to run. naiad's ops all have this property, so it is only remembered."""
+    """Ask for results that do not vary from run to run. naiad's ops are all like that, so it is only remembered."""
     global _deterministic
     _deterministic = bool(mode)
 

@@ -168,7 +168,8 @@ def unsqueeze_op(input: np.ndarray, *, dims: Shape) -> np.ndarray:
     """With new dimensions of size 1 at places (in the result) that ascend."""
     if len(dims) == 1:
         return input[(slice(None),) * dims[0] + (None, ...)]
-    return input[tuple(None if i in dims else slice(None) for i in range(input.ndim + len(dims)))]
+    # With an Ellipsis, or indexing a 0-d array by () would give a number.
+    return input[(*[None if i in dims else slice(None) for i in range(input.ndim + len(dims))], ...)]
 
 
 @public(
