@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CUDA, device
-from naiad.core.dtype import dtype, float32
+from naiad.core.device import device
+from naiad.core.dtype import dtype
 from naiad.core.elementwise import elementwise
 from naiad.core.inplace import inplace_call
 from naiad.core.op import PUBLIC, public, publish
@@ -17,10 +17,9 @@ from naiad.core.primitive import factory
 from naiad.core.random import generator_for, lanes
 from naiad.core.tensor import Tensor
 from naiad.ops.arithmetic import mul
-from naiad.ops.random import uniform_op
 
 
-@factory()
+@factory(kernel="draws.dropout_noise")
 def dropout_noise(
     *, shape: tuple[int, ...], dtype: dtype, device: device, seed: int, offset: int, p: float, scale: float
 ) -> np.ndarray:
@@ -38,9 +37,6 @@ def draw_noise(shape: tuple[int, ...], like: Tensor, p: float, scale: float) -> 
     """What dropout multiplies with: 0 with probability p, else scale; draws from the device's stream."""
     home = like._device
     seed, offset = generator_for(home).advance(prod(shape))
-    if home.kind == CUDA:
-        uniform = uniform_op(shape=shape, dtype=float32, device=home, seed=seed, offset=offset, low=0.0, high=1.0)
-        return (uniform >= p).to(like._dtype) * scale
     return dropout_noise(shape=shape, dtype=like._dtype, device=home, seed=seed, offset=offset, p=p, scale=scale)
 
 

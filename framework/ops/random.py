@@ -56,43 +56,80 @@ def units(n: int, wide: bool, where: device, generator: Generator | None) -> np.
 
 
 def standard_normals(n: int, wide: bool, where: device, generator: Generator | None) -> np.ndarray:
-    """n standard normals by Box-Muller, as float32 or float64.
+    """n standard normals, as float32 or float64."""
+    seed, offset = generator_for(where, generator).advance(_lanes_of_normals(n, wide))
+    return _normals(seed, offset, n, np.dtype(np.float64 if wide else np.float32))
+
+
+def _lanes_of_normals(n: int, wide: bool) -> int:
+    return (n + n % 2) * (2 if wide else 1)
+
+
+def _normals(seed: int, offset: int, n: int, of: np.dtype) -> np.ndarray:
+    """Standard normals by Box-Muller.
 
     Uniforms u[2k] and u[2k + 1] give values 2k and 2k + 1: r cos(t) and r sin(t), where r = sqrt(-2 log(1 - u[2k]))
     and t = 2 pi u[2k + 1]. An odd n takes the lanes of n + 1.
     """
-    u = units(n + n % 2, wide, where, generator).reshape(-1, 2)
-    of = u.dtype.type
-    r = np.sqrt(of(-2) * np.log(of(1) - u[:, 0]))  # 1 - u is exact
-    t = u[:, 1] * of(2 * np.pi)
+    u = unit_uniform(seed, offset, n + n % 2, of).reshape(-1, 2)
+    r = np.sqrt(of.type(-2) * np.log1p(-u[:, 0]))
+    t = u[:, 1] * of.type(2 * np.pi)
     out = np.empty_like(u)
     np.multiply(r, np.cos(t), out=out[:, 0])
     np.multiply(r, np.sin(t), out=out[:, 1])
     return out.reshape(-1)[:n]
 
 
+@factory(kernel="draws.normal", name="normal_op")
+def normal_op(
+    *, shape: tuple[int, ...], dtype: dtype, device: device, seed: int, offset: int, mean: float, std: float
+) -> np.ndarray:
+    """Normals of a mean and a deviation."""
+    values = _normals(seed, offset, prod(shape), np.dtype(np.float64 if dtype.itemsize == 8 else np.float32))
+    if std != 1:
+        values *= values.dtype.type(std)
+    if mean != 0:
+        values += values.dtype.type(mean)
+    return np.ascontiguousarray(values.astype(dtype.np, copy=False)).reshape(shape)
+
+
 _NARROW = 1 << 24
 
 
 def integers(n: int, low: int, high: int, where: device, generator: Generator | None) -> np.ndarray:
-    """n integers in [low, high), as int64.
+    """n integers in [low, high), as int64."""
+    seed, offset = generator_for(where, generator).advance(n if high - low <= _NARROW else 2 * n)
+    return _integers(seed, offset, n, low, high)
 
-    Up to 2**24 choices take one lane each: the high half of lane * choices. More take two lanes each: the 64-bit
+
+def _integers(seed: int, offset: int, n: int, low: int, high: int) -> np.ndarray:
+    """Up to 2**24 choices take one lane each: the high half of lane * choices. More take two lanes each: the 64-bit
     number they make (first lane high) modulo the choices. Either is even to within choices / 2**32 (2**64).
     """
     choices = high - low
-    stream = generator_for(where, generator)
     if choices <= _NARROW:
-        drawn = lanes(*stream.advance(n), n).astype(np.uint64) * np.uint64(choices) >> np.uint64(32)
+        drawn = lanes(seed, offset, n).astype(np.uint64) * np.uint64(choices) >> np.uint64(32)
     else:
-        drawn = _pairs(n, stream)
+        drawn = _pairs_at(seed, offset, n)
         if choices < 1 << 64:
             drawn = drawn % np.uint64(choices)
     return (drawn.astype(np.uint64) + np.uint64(low & (2**64 - 1))).view(np.int64)
 
 
+@factory(kernel="draws.integers", name="integers_op")
+def integers_op(
+    *, shape: tuple[int, ...], dtype: dtype, device: device, seed: int, offset: int, low: int, high: int
+) -> np.ndarray:
+    """Integers in [low, high)."""
+    return _integers(seed, offset, prod(shape), low, high).astype(dtype.np, copy=False).reshape(shape)
+
+
 def _pairs(n: int, stream: Generator) -> np.ndarray:
-    both = lanes(*stream.advance(2 * n), 2 * n).reshape(n, 2).astype(np.uint64)
+    return _pairs_at(*stream.advance(2 * n), n)
+
+
+def _pairs_at(seed: int, offset: int, n: int) -> np.ndarray:
+    both = lanes(seed, offset, 2 * n).reshape(n, 2).astype(np.uint64)
     return both[:, 0] << np.uint64(32) | both[:, 1]
 
 
@@ -111,12 +148,8 @@ def draw_normal(
     if of.kind == 3:
         parts = standard_normals(2 * n, real.itemsize == 8, where, generator) * real.np.type(std / 2**0.5)
         return delivered(parts.view(of.np) + of.np.type(mean), shape, of, where)
-    values = standard_normals(n, real.itemsize == 8, where, generator)
-    if std != 1:
-        values *= values.dtype.type(std)
-    if mean != 0:
-        values += values.dtype.type(mean)
-    return delivered(values, shape, of, where)
+    seed, offset = generator_for(where, generator).advance(_lanes_of_normals(n, of.itemsize == 8))
+    return normal_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, mean=mean, std=std)
 
 
 # ---------------------------------------------------------------- creation
@@ -193,7 +226,12 @@ def randint(
     _check_bounds("randint", low, high)
     shape, where = shape_from((size,)), home(device)
     of = dtype or (int64 if out is None else out._dtype)
-    made = delivered(integers(prod(shape), low, high, where, generator), shape, of, where)
+    n = prod(shape)
+    if of.kind == 3:
+        made = delivered(integers(n, low, high, where, generator), shape, of, where)
+    else:
+        seed, offset = generator_for(where, generator).advance(n if high - low <= _NARROW else 2 * n)
+        made = integers_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, low=low, high=high)
     return finish(made, requires_grad) if out is None else deliver(made, out)
 
 

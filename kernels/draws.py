@@ -1,0 +1,115 @@
+"""Normals, integers and dropout masks from the Philox stream of `random.py`: the same on every device.
+
+Masks and integers are equal bit for bit to those of the NumPy twin, normals but for the last bits of log, cos and sin.
+Each element is written once and nothing is read; compiled without fused multiply-add.
+"""
+
+from __future__ import annotations
+
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+from naiad.kernels import maths
+from naiad.kernels.launch import Scalar, block_for, cdiv, launch
+from naiad.kernels.random import _lanes
+
+BLOCK = 256  # counters per program
+
+
+@triton.jit
+def _pair(first, second):
+    """The 64-bit number of two lanes."""
+    return (first.to(tl.uint64) << 32) | second.to(tl.uint64)
+
+
+@triton.jit
+def _box_muller(u, v):
+    """Two standard normals of two uniforms in [0, 1)."""
+    r = maths.sqrt(-2.0 * libdevice.log1p(u * -1.0))
+    t = v * 6.283185307179586
+    return r * libdevice.cos(t), r * libdevice.sin(t)
+
+
+@triton.jit
+def _normal(out_ptr, seed, offset, mean, std, numel, DOUBLE: tl.constexpr, BLOCK: tl.constexpr):
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    if DOUBLE:
+        first = (_pair(a, b) >> 11).to(tl.float64) * 1.1102230246251565e-16
+        second = (_pair(c, d) >> 11).to(tl.float64) * 1.1102230246251565e-16
+        x, y = _box_muller(first, second)
+        values = tl.interleave(x, y)
+    else:
+        x, y = _box_muller((a >> 8).to(tl.float32) * (1.0 / (1 << 24)), (b >> 8).to(tl.float32) * (1.0 / (1 << 24)))
+        z, w = _box_muller((c >> 8).to(tl.float32) * (1.0 / (1 << 24)), (d >> 8).to(tl.float32) * (1.0 / (1 << 24)))
+        values = tl.interleave(tl.interleave(x, z), tl.interleave(y, w))
+    values = values * std + mean
+    VALUES: tl.constexpr = (2 if DOUBLE else 4) * BLOCK
+    i = tl.program_id(0).to(tl.int64) * VALUES + tl.arange(0, VALUES)
+    tl.store(out_ptr + i, values.to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
+@triton.jit
+def _integers(out_ptr, seed, offset, low, choices, numel, PAIRS: tl.constexpr, ALL: tl.constexpr, BLOCK: tl.constexpr):
+    """low + the high half of lane * choices, or if PAIRS a number of two lanes modulo choices (ALL: every one)."""
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    if PAIRS:
+        drawn = tl.interleave(_pair(a, b), _pair(c, d))
+        if not ALL:
+            drawn = drawn % choices
+    else:
+        drawn = tl.interleave(tl.interleave(a, c), tl.interleave(b, d)).to(tl.uint64) * choices >> 32
+    VALUES: tl.constexpr = (2 if PAIRS else 4) * BLOCK
+    i = tl.program_id(0).to(tl.int64) * VALUES + tl.arange(0, VALUES)
+    value = (drawn + low).to(tl.int64)
+    if out_ptr.dtype.element_ty == tl.int1:
+        value = value != 0
+    tl.store(out_ptr + i, value.to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
+@triton.jit
+def _dropout_noise(out_ptr, seed, offset, threshold, scale, numel, BLOCK: tl.constexpr):
+    """scale where a lane is no smaller than the threshold, else 0."""
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    drawn = tl.interleave(tl.interleave(a, c), tl.interleave(b, d)).to(tl.uint64)
+    value = tl.where(drawn >= threshold, tl.zeros([4 * BLOCK], scale.dtype) + scale, tl.zeros([4 * BLOCK], scale.dtype))
+    i = tl.program_id(0).to(tl.int64) * (4 * BLOCK) + tl.arange(0, 4 * BLOCK)
+    tl.store(out_ptr + i, value.to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
+def normal(out: Any, *, seed: int, offset: int, mean: float, std: float) -> None:
+    """Fill out (a float dtype) with normals by Box-Muller, in float32 (float64 for float64)."""
+    double = out.dtype.name == "float64"
+    kind = "float64" if double else "float32"
+    _launch(_normal, out, seed, offset, 2 if double else 4, Scalar(mean, kind), Scalar(std, kind), DOUBLE=double)
+
+
+def integers(out: Any, *, seed: int, offset: int, low: int, high: int) -> None:
+    """Fill out with integers in [low, high): up to 2**24 choices take one lane each, more take two."""
+    choices = high - low
+    pairs, everything = choices > 1 << 24, choices >= 1 << 64
+    numbers = Scalar(low & (2**64 - 1), "uint64"), Scalar(1 if everything else choices, "uint64")
+    _launch(_integers, out, seed, offset, 2 if pairs else 4, *numbers, PAIRS=pairs, ALL=everything)
+
+
+def dropout_noise(out: Any, *, seed: int, offset: int, p: float, scale: float) -> None:
+    """out = 0 with probability p, else scale; a lane decides by its upper 24 bits."""
+    threshold = ceil(float(np.float32(p)) * 2**24) << 8
+    kind = "float64" if out.dtype.name == "float64" else "float32"
+    _launch(_dropout_noise, out, seed, offset, 4, Scalar(threshold, "uint64"), Scalar(scale, kind))
+
+
+def _launch(kernel: Any, out: Any, seed: int, offset: int, per_counter: int, *numbers: Any, **constants: Any) -> None:
+    numel = prod(out.shape)
+    if numel == 0:
+        return
+    counters = cdiv(numel, per_counter)
+    block = block_for(counters, BLOCK, 16384)
+    launch(
+        kernel, (cdiv(counters, block),), out, Scalar(seed & (2**64 - 1), "uint64"), Scalar(offset, "uint64"), *numbers,
+        numel, enable_fp_fusion=False, BLOCK=block, **constants,
+    )  # fmt: skip
