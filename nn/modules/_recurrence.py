@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import naiad
+from naiad.core.op import as_one
 from naiad.core.tensor import Tensor
 from naiad.nn import functional as F
 from naiad.nn.modules._cells import GRUStep, LSTMStep, Steps
@@ -18,7 +19,7 @@ State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], State]
 
 
-def run_direction(
+def _run_direction(
     mode: str, x: Tensor, batch_sizes: list[int] | None, state: State, weights: Sequence[Any], reverse: bool
 ) -> tuple[Tensor, State]:
     """One layer in one direction: its outputs in the order of the inputs, and its last state.
@@ -38,6 +39,16 @@ def run_direction(
         return naiad.cat(outputs[::-1]), state
     outputs, state = _over_shrinking_batches(step, inputs, batch_sizes, state)
     return naiad.cat(outputs), state
+
+
+# In autocast a whole layer counts as one op, as in the libraries that PyTorch calls: on cuda, and LSTM anywhere.
+_run_lstm = as_one(_run_direction, "lower")
+_run_other = as_one(_run_direction, {"cuda": "lower"})
+
+
+def run_direction(mode: str, *args: Any) -> tuple[Tensor, State]:
+    """`_run_direction` as mixed precision sees it."""
+    return (_run_lstm if mode == "LSTM" else _run_other)(mode, *args)
 
 
 def _over_time(step: Step, inputs: Sequence[Tensor], state: State) -> tuple[list[Tensor], State]:
@@ -118,8 +129,11 @@ def _sum(b_ih: Tensor | None, b_hh: Tensor | None) -> Tensor | None:
 _CELLS = {"RNN_TANH": _plain(naiad.tanh), "RNN_RELU": _plain(naiad.relu), "LSTM": _lstm, "GRU": _gru}
 
 
-def run_cell(mode: str, x: Tensor, state: State, weights: Sequence[Any]) -> State:
+def _run_cell(mode: str, x: Tensor, state: State, weights: Sequence[Any]) -> State:
     """One step: x (N, input) and a state of (N, hidden) to the next state."""
     w_ih, w_hh, b_ih, b_hh = weights
     bias, step = _CELLS[mode](w_hh, b_ih, b_hh, None)
     return step(F.linear(x, w_ih, bias), state)
+
+
+run_cell = as_one(_run_cell, {"cuda": "lower"})
