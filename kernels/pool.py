@@ -13,7 +13,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from naiad.kernels import maths
+from naiad.kernels import maths, reduce
 from naiad.kernels.conv import _facts, _window
 from naiad.kernels.copy import contiguous
 from naiad.kernels.geometry import Shape, needs_int64
@@ -108,35 +108,52 @@ def _avg_pool(
 
 
 @triton.jit
+def _covering(at, number, stride, padding, kernel, dilation, windows):
+    """The `number`-th window, counted back from the last, that may cover a position of one dimension.
+
+    Returns which window that is, at which tap it has the position, and whether it is there and does.
+    """
+    window = (at + padding) // stride - number
+    away = at + padding - window * stride
+    return window, away // dilation, (window >= 0) & (window < windows) & (away % dilation == 0) & (
+        away // dilation < kernel
+    )  # fmt: skip
+
+
+@triton.jit
 def _pool_grad(
-    out_ptr, g_ptr, place_ptr, numel, pixels, area, taps, divisor, kernel_0, full_0, full_1, full_2,
-    out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1, step_2,
+    out_ptr, g_ptr, place_ptr, numel, pixels, area, divisor, tries_0, tries_1, tries_2,
+    kernel_0, kernel_1, kernel_2, size_0, size_1, size_2, windows_0, windows_1, windows_2,
     stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2,
-    MAX: tl.constexpr, COUNT: tl.constexpr, PAD: tl.constexpr, ACC: tl.constexpr, RANK: tl.constexpr,
-    BLOCK: tl.constexpr, WIDE: tl.constexpr,
+    MAX: tl.constexpr, COUNT: tl.constexpr, PAD: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    WIDE: tl.constexpr,
 ):  # fmt: skip
-    """For each element of x the sum of what the windows that it is in hand back; size_* is that of g."""
+    """For each element of x, of size_*, the sum of what the windows that cover it hand back."""
     i, exists, plane, pixel = _elements(numel, pixels, BLOCK, WIDE)
     total = tl.zeros([BLOCK], ACC)
-    for tap in range(taps):
-        offset, inside = _window(
-            pixel, tap, out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1, step_2, stride_0,
-            stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2, RANK, True,
-        )  # fmt: skip
-        inside = inside & exists
-        at = plane * area + offset
-        if MAX:
-            inside = inside & (tl.load(place_ptr + at, mask=inside, other=0).to(tl.int32) == tap)
-            total += tl.load(g_ptr + at, mask=inside, other=0).to(ACC)
-        else:
-            count = tl.full([BLOCK], 1, tl.int32) * divisor
-            if COUNT:
-                count = _divisor(
-                    offset, size_1, size_2, kernel_0, kernel_1, kernel_2, full_0, full_1, full_2,
-                    stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, PAD,
-                )  # fmt: skip
-            g = tl.load(g_ptr + at, mask=inside, other=0).to(ACC)
-            total += maths.divide(g, tl.where(inside, count, 1).to(ACC))
+    at_0, at_1, at_2 = pixel // (size_1 * size_2), (pixel // size_2) % size_1, pixel % size_2
+    for try_0 in range(tries_0):
+        w_0, tap_0, in_0 = _covering(at_0, try_0, stride_0, padding_0, kernel_0, dilation_0, windows_0)
+        for try_1 in range(tries_1):
+            w_1, tap_1, in_1 = _covering(at_1, try_1, stride_1, padding_1, kernel_1, dilation_1, windows_1)
+            for try_2 in range(tries_2):
+                w_2, tap_2, in_2 = _covering(at_2, try_2, stride_2, padding_2, kernel_2, dilation_2, windows_2)
+                inside = exists & in_0 & in_1 & in_2
+                window = (w_0 * windows_1 + w_1) * windows_2 + w_2
+                at = plane * area + window
+                if MAX:
+                    tap = (tap_0 * kernel_1 + tap_1) * kernel_2 + tap_2
+                    inside = inside & (tl.load(place_ptr + at, mask=inside, other=0).to(tl.int32) == tap)
+                    total += tl.load(g_ptr + at, mask=inside, other=0).to(ACC)
+                else:
+                    count = tl.full([BLOCK], 1, tl.int32) * divisor
+                    if COUNT:
+                        count = _divisor(
+                            window, windows_1, windows_2, kernel_0, kernel_1, kernel_2, size_0, size_1, size_2,
+                            stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, PAD,
+                        )  # fmt: skip
+                    g = tl.load(g_ptr + at, mask=inside, other=0).to(ACC)
+                    total += maths.divide(g, tl.where(inside, count, 1).to(ACC))
     tl.store(out_ptr + i, total.to(out_ptr.dtype.element_ty), mask=exists)
 
 
@@ -202,6 +219,10 @@ def avg_pool(
     override: int | None,
 ) -> None:  # fmt: skip
     """out = the mean of every window."""
+    lead = len(x.shape) - len(kernel)
+    if x.shape[lead:] == kernel and not any(padding) and override is None and prod(out.shape[lead:]) == 1:
+        reduce.mean(out, x, dim=tuple(range(lead, len(x.shape))))
+        return
     x = _planes(contiguous(x), len(kernel))
     _over(
         _avg_pool, out, x, len(kernel), (out, x), (prod(kernel), override or 1, kernel[0] if len(kernel) == 3 else 1),
@@ -223,12 +244,19 @@ def _grad(
     out: Any, g: Any, place: Any, size: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape,
     divisor: int, largest: bool, **flags: bool,
 ) -> None:  # fmt: skip
-    g = _planes(contiguous(g), len(kernel))
-    lead = (1,) * (3 - len(kernel))
-    _over(
-        _pool_grad, out, g, len(kernel), (out, g, place),
-        (prod(kernel), divisor, kernel[0] if len(kernel) == 3 else 1, *lead, *size),
-        _facts(g, size, kernel, stride, padding, dilation), MAX=largest, ACC=accumulator(out.dtype.name), **flags,
+    g = contiguous(g)
+    numel = prod(out.shape)
+    if numel == 0:
+        return
+    windows = g.shape[len(g.shape) - len(kernel) :]
+    tries = tuple(cdiv(d * (k - 1) + 1, s) for k, s, d in zip(kernel, stride, dilation, strict=True))
+    ones, none = (1,) * (3 - len(kernel)), (0,) * (3 - len(kernel))
+    block = block_for(numel, BLOCK // 2)
+    launch(
+        _pool_grad, (cdiv(numel, block),), out, g, place, numel, prod(size), prod(windows), divisor,
+        *ones, *tries, *ones, *kernel, *ones, *size, *ones, *windows, *ones, *stride, *none, *padding, *ones, *dilation,
+        MAX=largest, ACC=accumulator(out.dtype.name), BLOCK=block,
+        WIDE=any(needs_int64(a.shape, [a.strides]) for a in (out, g)), **flags,
     )  # fmt: skip
 
 
