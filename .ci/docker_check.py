@@ -124,6 +124,7 @@ def main() -> int:
         train = "examples/train_digits.py --device cpu --steps 3 --batch 64".split()
         start(stage, entry, ["python", *train], 0, "")
         start(stage, entry, ["python", "-c", "import cupy, naiad, triton; print(naiad.__version__)"], 0, r"^\d+\.\d+")
+        start(stage, entry, ["naiad-bench", "--list", "--device", "cpu"], 0, "softmax/forward")
         start(stage, entry, ["sh", "-c", "exit 7"], 7, "")
         start(stage, entry, ["no-such-command"], 127, "No such file")
     print("the image's install and entry-point commands work")

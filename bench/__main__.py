@@ -14,6 +14,8 @@ from naiad.bench.cases import CASES, Case, Result, Run
 from naiad.bench.runner import Runner, Settings, shown
 from naiad.bench.runner_libraries import KINDS
 
+BUILT_IN = ("naiad.bench.cases_ops", "naiad.bench.cases_products")
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -87,7 +89,8 @@ def select(files: list[str], names: list[str], text: str, table: bool) -> list[C
             load(Path(file))
         found = [c for name, c in CASES.items() if name not in before] + library_cases()
     else:
-        importlib.import_module("naiad.bench.cases_ops")
+        for module in BUILT_IN:
+            importlib.import_module(module)
         found = [*CASES.values(), *library_cases()]
     if table or any(n.startswith("table/") for n in [*names, text]):
         found += table_cases()

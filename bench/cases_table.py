@@ -91,11 +91,11 @@ def library_cases() -> list[Case]:
 
 
 def _user_case(user_op: UserOp) -> Case:
-    large = [bind(user_op, c) for c in (user_op.bench or user_op.samples)(Samples(user_op.name))]
-    small = [bind(user_op, c) for c in (user_op.samples or user_op.bench)(Samples(user_op.name))]
+    large = _calls(user_op, user_op.bench or user_op.samples)
+    small = _calls(user_op, user_op.samples or user_op.bench)
     calls = {f"{i}: {_shapes(xs, attrs)}": (xs, attrs) for i, (xs, attrs) in enumerate(large)}
     checks = {f"check {i}: {_shapes(xs, attrs)}": (xs, attrs) for i, (xs, attrs) in enumerate(small)}
-    everything = calls | checks
+    everything, flops = calls | checks, user_op.flops
     names = user_op.op.operands
 
     def inputs(random: Any, call: str) -> dict[str, np.ndarray]:
@@ -116,7 +116,7 @@ def _user_case(user_op: UserOp) -> Case:
         lambda **given: run(body, given),
         axes={"call": tuple(calls), "dtype": user_op.dtypes},
         overrides={"quick": {"call": tuple(checks)}},
-        flops=(lambda **given: run(user_op.flops, given)) if user_op.flops else None,
+        flops=None if flops is None else lambda **given: run(flops, given),
         tolerance=user_op.tolerance,
         source="naiad.library",
     )
@@ -124,6 +124,10 @@ def _user_case(user_op: UserOp) -> Case:
     if not isinstance(user_op.op, Elementwise):
         made.provider("numpy")(lambda m, **given: run(user_op.body, given))
     return made
+
+
+def _calls(user_op: UserOp, give: Callable | None) -> list[tuple[list, dict[str, Any]]]:
+    return [bind(user_op, call) for call in give(Samples(user_op.name))] if give else []
 
 
 def _shapes(xs: list, attrs: dict[str, Any]) -> str:

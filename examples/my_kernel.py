@@ -52,6 +52,6 @@ if __name__ == "__main__":
     print(library.check(scale_add_relu))
     device = "cuda" if naiad.cuda.is_available() else "cpu"
     x = naiad.linspace(-1, 1, 5, device=device).requires_grad_()
-    scale_add_relu(x, naiad.ones(5, device=device), alpha=2.0).sum().backward()
-    print("gradient of x:", x.grad.tolist())
+    out = scale_add_relu(x, naiad.ones(5, device=device), alpha=2.0)
+    print("values:", out.tolist(), "gradient of x:", naiad.autograd.grad(out.sum(), [x])[0].tolist())
     bench.run(["mine::", "--rounds", "3"])

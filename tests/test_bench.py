@@ -3,13 +3,14 @@
 import csv
 import json
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import naiad
 from naiad import bench
-from naiad.bench import cases_ops, runner_report
+from naiad.bench import cases_products, runner_report
 from naiad.bench.__main__ import main, select
 from naiad.bench.cases import CASES, Case, Result, Roofline, Run, case, chosen, itemsize
 from naiad.bench.cases_table import table_cases
@@ -21,7 +22,7 @@ LIBRARIES = ("naiad", "numpy")
 
 @pytest.fixture(autouse=True)
 def own_cases():
-    assert cases_ops.CASES is CASES  # the built-in ones are there
+    assert cases_products.define  # imported, so that the built-in cases are there
     before = dict(CASES)
     yield
     CASES.clear()
@@ -278,6 +279,20 @@ def test_on_the_simulated_device_results_are_checked_and_nothing_is_timed(user_f
     assert "note: the cuda device is simulated here" in printed
     assert "not timed: simulated: right, but its time means nothing" in printed
     assert "not here: numpy is for the cpu" in printed
+
+
+@pytest.mark.skipif(not naiad.cuda.is_available(), reason="needs a cuda device: set NAIAD_CUDA=interpret for one")
+def test_the_kernel_of_the_examples_is_right_and_can_be_timed(capsys):
+    pytest.importorskip("triton", reason="needs triton: pip install 'naiad[test]'")
+    example = str(Path(__file__).parents[1] / "examples" / "my_kernel.py")
+    try:
+        assert main([example, "--device", "cuda", "--provider", "naiad"]) == 0
+        assert capsys.readouterr().out.count("not timed: simulated: right") == 3
+        assert main([example, *OPTIONS]) == 0
+        assert "mine::scale_add_relu  dtype=float32 call=check 0: 4x5, 4x5, alpha=2.0" in capsys.readouterr().out
+        assert "kernel = body, 3 samples" in str(naiad.library.check("mine::scale_add_relu"))
+    finally:
+        naiad.library.remove("mine::scale_add_relu")
 
 
 # ---------------------------------------------------------------- the report
