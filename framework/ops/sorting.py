@@ -35,6 +35,7 @@ def _sort_rule(input: Tensor, *, dim: int, descending: bool) -> list:
 
 @primitive(
     rule=_sort_rule,
+    kernel="order.sort",
     outputs=2,
     grad=(lambda g, out1, input_shape, dim: spread_at(g, out1, input_shape, dim, True),),
     vendor="sorting large arrays is what a vendor library does best",
@@ -98,6 +99,7 @@ def _topk_rule(input: Tensor, *, k: int, dim: int, largest: bool, sorted: bool) 
 
 @primitive(
     rule=_topk_rule,
+    kernel="order.topk",
     outputs=2,
     grad=(lambda g, out1, input_shape, dim: spread_at(g, out1, input_shape, dim, True),),
     vendor="selecting from large arrays is what a vendor library does best",
@@ -161,7 +163,7 @@ def _nan_first(input: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
     return np.where(holes.any(dim, keepdims=True), holes.argmax(dim, keepdims=True), index)
 
 
-@primitive(rule=picked_rule, outputs=2, grad=(picked_grad,), name="median")
+@primitive(rule=picked_rule, kernel="order.median", outputs=2, grad=(picked_grad,), name="median")
 def median_op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
     """The lower of the middle elements; NaN where there is one."""
     if input.dtype.kind == "c":
@@ -173,7 +175,7 @@ def median_op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
     return _picked(input, _nan_first(input, index, dim), dim, keepdim)
 
 
-@primitive(rule=picked_rule, outputs=2, grad=(picked_grad,), name="nanmedian")
+@primitive(rule=picked_rule, kernel="order.nanmedian", outputs=2, grad=(picked_grad,), name="nanmedian")
 def nanmedian_op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
     """The lower of the middle elements of what is not NaN."""
     if input.dtype.kind == "c":
@@ -230,7 +232,7 @@ def _kth_rule(input: Tensor, *, k: int, dim: int, keepdim: bool) -> list:
     return picked_rule(input, dim=dim, keepdim=keepdim)
 
 
-@primitive(rule=_kth_rule, outputs=2, grad=(picked_grad,), name="kthvalue")
+@primitive(rule=_kth_rule, kernel="order.kthvalue", outputs=2, grad=(picked_grad,), name="kthvalue")
 def kth_op(input: np.ndarray, *, k: int, dim: int, keepdim: bool) -> tuple:
     """The k-th smallest, counted from 1."""
     if not 1 <= k <= (input.shape[dim] if input.ndim else 1) or input.dtype.kind == "c":
