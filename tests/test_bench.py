@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -293,6 +294,17 @@ def test_the_kernel_of_the_examples_is_right_and_can_be_timed(capsys):
         assert "kernel = body, 3 samples" in str(naiad.library.check("mine::scale_add_relu"))
     finally:
         naiad.library.remove("mine::scale_add_relu")
+
+
+def test_the_static_report_is_made_by_the_compiler_and_not_in_the_interpreter(monkeypatch):
+    pytest.importorskip("triton", reason="needs triton: pip install 'naiad[test]'")
+    ran = []
+    done = subprocess.CompletedProcess([], 3)
+    monkeypatch.setattr(subprocess, "run", lambda command, env, check: ran.append((command, env)) or done)
+    assert main(["--static", "sm_100"]) == 3
+    ((command, environment),) = ran
+    assert command[1:] == ["-m", "naiad.kernels.aot", "--report", "--arch", "100"]
+    assert not {"NAIAD_CUDA", "TRITON_INTERPRET"} & set(environment)
 
 
 # ---------------------------------------------------------------- the report
