@@ -13,6 +13,7 @@ import ctypes
 import struct
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import Any
@@ -121,10 +122,14 @@ def _add(
     args: Sequence[Any],
     constexprs: dict,
     options: Options,
-    fixed: Sequence[int] = (),
+    order: Sequence[int] | None = None,
+    varying: int | None = None,
 ) -> tuple:
-    """Compile and load what a key asks for, and give it memory for its parameters. `fixed` numbers are the last ones,
-    the same at every launch; they are written here."""
+    """Compile and load what a key asks for, and give it memory for its parameters.
+
+    `order` says which argument lies in which slot (default: each in its own). All but the first `varying` slots hold
+    what is the same at every launch, which is written here.
+    """
     from naiad.kernels import compiler
 
     spec = compiler.specialize(kernel, args, constexprs)
@@ -132,14 +137,19 @@ def _add(
     function = load(cubin, device, kernel.__name__)
     constants = {place for place, _ in spec.constants}
     run_time = [i for i, name in enumerate(kernel.arg_names) if name not in constexprs]
-    slots = [slot for slot, place in enumerate(run_time) if place not in constants]
+    order = range(len(args)) if order is None else order
+    varying = len(args) if varying is None else varying
+    slot_of = {arg: slot for slot, arg in enumerate(order)}
+    slots = [slot_of[i] for i, place in enumerate(run_time) if place not in constants]
     slots += [len(args), len(args) + 1]  # the two scratch pointers, which are 0 unless a launch says otherwise
     memory = bytearray(8 * (len(args) + 2))
     first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     addresses = (ctypes.c_void_p * len(slots))(*[first + 8 * slot for slot in slots])
-    varying = len(args) - len(fixed)
-    struct.pack_into(f"<{len(fixed)}q", memory, 8 * varying, *fixed)
-    pack = struct.Struct("<" + "".join(_format(arg) for arg in args[:varying])).pack_into
+    laid = [args[i] for i in order]
+    same = laid[varying:]
+    numbers = [arg.value if isinstance(arg, Scalar) else arg for arg in same]
+    struct.pack_into("<" + "".join(map(_format, same)), memory, 8 * varying, *numbers)
+    pack = struct.Struct("<" + "".join(map(_format, laid[:varying]))).pack_into
     scratch = (8 * len(args), cubin.scratch, cubin.profile) if cubin.scratch or cubin.profile else None
     found = (function, 32 * cubin.warps, cubin.shared, ctypes.addressof(addresses), pack, memory, scratch)
     here.kept.append(addresses)
@@ -295,7 +305,7 @@ def make(kernel, grid, numbers, constexprs, options, watched, number):
         key = number + device if not ({union}) & 15 else (number + device, {alignments})
         found = here.table.get(key)
         if found is None:
-            found = add(here, key, device, kernel, ({args}*numbers), constexprs, options, numbers)
+            found = add(here, key, device, kernel, ({args}*numbers), constexprs, options, None, {varying})
         function, threads, shared, addresses, pack, memory, scratch = found
         pack(memory, 0, {values})
         if scratch is not None:
@@ -319,7 +329,52 @@ def _binder(arrays: int, scalars: tuple[str, ...]) -> Callable[..., Callable]:
         alignments=", ".join(f"p{n} & 15" for n in names),
         args="".join(f"{m}, " for m in made),
         values=", ".join([f"p{n}" for n in names] + values),
+        varying=len(made),
     )
     scope = dict(_scope())
     exec(source, scope)  # noqa: S102 - our own text
     return scope["make"]
+
+
+# ---------------------------------------------------------------- launches of which all but addresses is known
+@dataclass(frozen=True)
+class At:
+    """An array as the compiler sees it: an address and a dtype."""
+
+    ptr: int
+    dtype: Any
+    buffer: Any = None
+
+
+def fix(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict, options: Options) -> Callable[..., None]:
+    """A launch that is to be repeated with other arrays, of the same dtypes: `fixed(device, like, *addresses)`.
+
+    Of the arrays among `args` only the dtype matters. `device` must be current; `like` is a buffer there, from which
+    scratch memory is asked.
+    """
+    arrays = [i for i, arg in enumerate(args) if not isinstance(arg, (int, Scalar))]
+    order = [*arrays, *(i for i in range(len(args)) if i not in arrays)]
+    kinds = {i: args[i].dtype for i in arrays}
+    rest = [None if i in kinds else arg for i, arg in enumerate(args)]
+    number, scope, count = next(_numbers) * DEVICES, _scope(), len(arrays)
+    here, launch_kernel, stream = scope["here"], scope["launch_kernel"], scope["stream"]
+    gx, gy, gz = grid
+
+    def learn(key: Any, device: int, addresses: Sequence[int]) -> tuple:
+        given = dict(zip(arrays, addresses, strict=True))
+        made = [At(given[i], kinds[i]) if i in given else arg for i, arg in enumerate(rest)]
+        return _add(here, key, device, kernel, made, constexprs, options, order, count)
+
+    def fixed(device: int, like: Any, *addresses: int) -> None:
+        union = 0
+        for address in addresses:
+            union |= address
+        key: Any = number + device if not union & 15 else (number + device, *[a & 15 for a in addresses])
+        found = here.table.get(key) or learn(key, device, addresses)
+        function, threads, shared, places, pack, memory, scratch = found
+        pack(memory, 0, *addresses)
+        kept = None if scratch is None else _scratch(like, scratch, grid, memory)
+        launch_kernel(function, gx, gy, gz, threads, 1, 1, shared, stream(device).ptr, places, 0)
+        del kept  # it had to live until here
+
+    return fixed

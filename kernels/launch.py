@@ -51,9 +51,10 @@ def launch(
         return
     for observe in observers:
         observe(kernel.__name__, grid)
+    options = (num_warps, num_stages, enable_fp_fusion)
     for watch in watchers:
-        watch(kernel, grid, args, constexprs)
-    _start(kernel, grid, args, constexprs, (num_warps, num_stages, enable_fp_fusion))
+        watch(kernel, grid, args, constexprs, options)
+    _start(kernel, grid, args, constexprs, options)
 
 
 def bind(
@@ -146,8 +147,8 @@ def _nothing(name: str, grid: tuple[int, ...]) -> None:
 
 # Called with (kernel name, grid) before each launch: how a test sees what ran.
 observers: list[Callable[[str, tuple[int, ...]], None]] = []
-# Called with (kernel, grid, args, constexprs) before each launch: how a ledger sees it.
-watchers: list[Callable[[Any, tuple[int, ...], Sequence[Any], dict[str, Any]], None]] = []
+# Called with (kernel, grid, args, constexprs, options) before each launch: how a ledger sees it.
+watchers: list[Callable[[Any, tuple[int, ...], Sequence[Any], dict[str, Any], Options], None]] = []
 launch.observers = observers  # type: ignore[attr-defined]
 
 

@@ -76,6 +76,16 @@ def current_device() -> int:
     return _current.index if simulated() else _gpu().runtime.getDevice()
 
 
+def gpu_current_device() -> Callable[[], int]:
+    """The function that says which GPU is current: for those who ask often."""
+    return _gpu().runtime.getDevice
+
+
+def on_device(index: int) -> Any:
+    """A context in which a GPU is current."""
+    return _gpu().cupy.cuda.Device(index)
+
+
 def set_device(index: int) -> None:
     """Make "cuda" mean this device in this thread. Raises RuntimeError where there is no such device."""
     index = resolve(device("cuda", index)).index or 0
@@ -105,6 +115,13 @@ def resolve(target: device) -> device:
     return target
 
 
+class _Transfers(threading.local):
+    count = 0  # copies between host and device by this thread: what a launch function did not do alone
+
+
+transfers = _Transfers()
+
+
 # ---------------------------------------------------------------- memory
 @cache
 def pool(index: int) -> memory.Pool:
@@ -129,6 +146,7 @@ def empty(shape: tuple[int, ...], of: dtype, home: device) -> DeviceArray:
 def upload(array: np.ndarray, of: dtype, home: device) -> DeviceArray:
     """A copy of an ndarray on a device."""
     out = empty(array.shape, of, home)
+    transfers.count += 1
     if home.kind != CUDA or not array.size:
         return out
     if simulated():
@@ -149,6 +167,7 @@ def download(array: DeviceArray, wait: bool = True, into: np.ndarray | None = No
 
     Without `wait`, pinned memory is filled in when the device's current stream gets there.
     """
+    transfers.count += 1
     if array.buffer is None:
         raise NotImplementedError(
             "Cannot copy out of meta tensor; no data! Use to_empty() or make it on another device"
@@ -319,11 +338,23 @@ def launcher(kernel: str | Callable | None, op: str) -> Callable:
     return getattr(import_module(f"naiad.kernels.{module}"), function)
 
 
-def primitive(
-    op: Any, facts: Sequence[tuple[tuple[int, ...], dtype]], arrays: Sequence, attrs: dict, home: device
-) -> list:
-    """Run an op's launch function on fresh outputs of the shapes and dtypes that its rule gave."""
+def primitive(op: Any, xs: Sequence, arrays: Sequence, attrs: dict, home: device) -> Sequence:
+    """Run an op's launch function on fresh outputs of the shapes and dtypes that its rule gives.
+
+    On a GPU, what it launched for a geometry is remembered and launched again when the geometry comes again.
+    """
+    if simulated() or not xs:
+        return _general(op, xs, arrays, attrs, home)
+    from naiad.core import replay
+
+    return replay.run(op, xs, arrays, attrs, home, _general)
+
+
+def _general(op: Any, xs: Sequence, arrays: Sequence, attrs: dict, home: device) -> list:
+    facts = op.infer(xs, attrs)
+    facts = facts if isinstance(facts, list) else [facts]
     launch = launcher(op.kernel, op.name)
     outs = [empty(shape, of, home) for shape, of in facts]
-    launch(outs[0] if len(outs) == 1 else tuple(outs), *arrays, **attrs)
+    given = attrs if xs else {k: v for k, v in attrs.items() if k not in ("device", "dtype", "shape")}
+    launch(outs[0] if len(outs) == 1 else tuple(outs), *arrays, **given)
     return outs

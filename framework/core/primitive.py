@@ -121,11 +121,10 @@ class Primitive(Op):
         return results if results.__class__ is ndarray and half is None else _as_array(results, half)
 
     def _elsewhere(self, xs: Sequence, arrays: list, attrs: dict, home: device) -> Sequence:
+        if home.kind == CUDA:
+            return backend.primitive(self, xs, arrays, attrs, home)
         facts = self.infer(xs, attrs)
         facts = facts if isinstance(facts, list) else [facts]
-        if home.kind == CUDA:
-            given = {k: v for k, v in attrs.items() if k not in ("device", "dtype", "shape")} if not xs else attrs
-            return backend.primitive(self, facts, arrays, given, home)
         return [backend.meta(shape, of) for shape, of in facts]
 
     @property
@@ -140,7 +139,7 @@ class Primitive(Op):
             state = current()
             if state.modes:
                 return apply(self, xs, attrs)
-            mask, bit, arrays = 0, 1, []
+            mask, bit, arrays, x = 0, 1, [], None
             for x in xs:
                 if not isinstance(x, Tensor) or x._device is not CPU_DEVICE or x._dtype.half:
                     return self.run(state, xs, attrs)
@@ -155,7 +154,10 @@ class Primitive(Op):
             if array.__class__ is not ndarray:
                 array = np.asarray(array)
             out = _new_tensor(Tensor)
-            out._array, out._dtype, out._device = array, FROM_NUMPY[array.dtype], CPU_DEVICE
+            # Mostly the last operand's dtype; NumPy hashes one slowly.
+            alike = x is not None and array.dtype is x._array.dtype
+            out._dtype = x._dtype if alike else FROM_NUMPY[array.dtype]
+            out._array, out._device = array, CPU_DEVICE
             out._needs_grad, out._version = False, [0, None]
             out._grad = out._node = out._base = out._hooks = None
             if mask and differentiable and state.grad and out._dtype.kind >= FLOAT:

@@ -106,7 +106,9 @@ class Ledger:
             self.ops.append(call)
         return result
 
-    def _launched(self, kernel: Any, grid: tuple[int, ...], args: Sequence[Any], constexprs: dict[str, Any]) -> None:
+    def _launched(
+        self, kernel: Any, grid: tuple[int, ...], args: Sequence[Any], constexprs: dict[str, Any], options: tuple
+    ) -> None:
         call = getattr(self._here, "call", None)
         arrays = [a for a in args if hasattr(a, "buffer")]
         made = Launch(

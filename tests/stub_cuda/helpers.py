@@ -41,12 +41,12 @@ class Launch(NamedTuple):
 class Stub:
     def __init__(self, library):
         self.library = library
-        library.stub_last.restype = ctypes.POINTER(_Launch)
+        library.stub_launch.restype = ctypes.POINTER(_Launch)
         library.stub_launches.restype = library.stub_loads.restype = ctypes.c_long
 
-    def last(self):
-        """The last launch."""
-        x = self.library.stub_last().contents
+    def last(self, back=0):
+        """The last launch, or the one so many before it."""
+        x = self.library.stub_launch(ctypes.c_long(back)).contents
         return Launch(x.name.decode(), tuple(x.grid), tuple(x.block), x.shared, x.stream, list(x.value[: x.count]))
 
     def launches(self):

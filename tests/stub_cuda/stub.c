@@ -20,7 +20,8 @@ typedef struct {
     uint64_t value[PARAMETERS];
 } Launch;
 
-static Launch last;
+enum { HISTORY = 64 };
+static Launch history[HISTORY];
 static long launches, loads;
 static int failing_code;
 static char failing_name[64];
@@ -34,7 +35,8 @@ static int failed(const char *name) {
 
 /* For tests. */
 void stub_fail(const char *name, int code) { strncpy(failing_name, name, 63); failing_code = code; }
-Launch *stub_last(void) { return &last; }
+/* The launch so many before the last one. */
+Launch *stub_launch(long back) { return &history[(launches - 1 - back) % HISTORY]; }
 long stub_launches(void) { return launches; }
 long stub_loads(void) { return loads; }
 
@@ -100,14 +102,14 @@ int cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned 
     int code = failed("cuLaunchKernel");
     if (code) return code;
     if (shared > 49152 && shared > f->dynamic_shared) return INVALID_VALUE;
-    launches++;
-    strcpy(last.name, f->name);
-    last.grid[0] = gx, last.grid[1] = gy, last.grid[2] = gz;
-    last.block[0] = bx, last.block[1] = by, last.block[2] = bz;
-    last.shared = shared, last.stream = (uintptr_t)stream, last.count = f->count;
+    Launch *made = &history[launches++ % HISTORY];
+    strcpy(made->name, f->name);
+    made->grid[0] = gx, made->grid[1] = gy, made->grid[2] = gz;
+    made->block[0] = bx, made->block[1] = by, made->block[2] = bz;
+    made->shared = shared, made->stream = (uintptr_t)stream, made->count = f->count;
     for (int i = 0; i < f->count; i++) {
-        last.value[i] = 0;
-        memcpy(&last.value[i], parameters[i], f->size[i]);
+        made->value[i] = 0;
+        memcpy(&made->value[i], parameters[i], f->size[i]);
     }
     return 0;
 }
