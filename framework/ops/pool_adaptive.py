@@ -69,6 +69,7 @@ def _adaptive_avg(rank: int, name: str, input: Tensor, output_size: Any) -> Tens
         ((*input._array.shape[: input._array.ndim - len(target)], *target), input._dtype),
         ((*input._array.shape[: input._array.ndim - len(target)], *target), int64),
     ],
+    kernel="windows.adaptive_max",
     outputs=2,
     grad=(
         lambda g, out1, input_shape, target: plane_put(

@@ -176,7 +176,7 @@ def _search_rule(sequence: Tensor, values: Tensor, *, side: str, out_int32: bool
     return b, int32 if out_int32 else int64
 
 
-@primitive(rule=_search_rule, name="searchsorted")
+@primitive(rule=_search_rule, kernel="search.searchsorted", name="searchsorted")
 def search_op(
     sequence: np.ndarray, values: np.ndarray, *, side: Literal["left", "right"], out_int32: bool
 ) -> np.ndarray:
@@ -245,7 +245,7 @@ def bucketize(
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 
-@primitive(rule=lambda elements, test: (elements._array.shape, bool_), name="isin")
+@primitive(rule=lambda elements, test: (elements._array.shape, bool_), kernel="search.isin", name="isin")
 def isin_op(elements: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Whether each element is among the others."""
     return np.isin(elements, test)

@@ -264,6 +264,7 @@ def windows_op(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarr
 
 @primitive(
     rule=lambda input, *, shape, dim, size, step: (shape, input._dtype),
+    kernel="windows.fold_windows",
     grad=(lambda g, dim, size, step: apply(windows_op.op, (g,), {"dim": dim, "size": size, "step": step}),),
 )
 def fold_windows(input: np.ndarray, *, shape: Shape, dim: int, size: int, step: int) -> np.ndarray:
