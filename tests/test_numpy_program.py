@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import naiad
 from naiad.core import numpy_maths
 from naiad.core.numpy_program import BLOCK, compile_program
 from naiad.core.trace import Namespace, Trace, trace
@@ -111,3 +112,15 @@ def test_other_constants_share_the_function():
     p = np.array([3.0, -0.1])
     second.run([p, p], p.shape)
     np.testing.assert_array_equal(p, [2.0, -0.2])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (4, 3), (200, 90)])
+def test_operands_that_repeat_one_number(shape):
+    """As the gradient of a sum does; also all of them, together with others that are strided, and none at all."""
+    x, mask = naiad.tensor(values(shape).astype(np.float32)), naiad.tensor(RANDOM.random(shape) < 0.5)
+    number = naiad.tensor(2.5).expand(*shape)
+    for yes, no in [(number, x), (x, number), (number, number), (number, x.t().clone().t())]:
+        expected = np.where(mask.numpy(), yes.numpy(), no.numpy())
+        np.testing.assert_array_equal(naiad.where(mask, yes, no).numpy(), expected)
+    row = naiad.tensor(2.5).expand(shape[1])
+    np.testing.assert_array_equal(naiad.where(mask, x, row).numpy(), np.where(mask.numpy(), x.numpy(), row.numpy()))

@@ -148,15 +148,23 @@ def _program_kernel(whole: Callable, program: Program, dtypes: Sequence[np.dtype
 
     def kernel(*arrays: ndarray) -> ndarray:
         shape: tuple[int, ...] = ()
-        alike = True
+        alike, repeated = True, False
         for a, expected in zip(arrays, dtypes):  # noqa: B905 - `strict` costs a tenth of a microsecond
-            if (a.dtype is not expected and a.dtype != expected) or not a.flags.c_contiguous:
+            if a.dtype is not expected and a.dtype != expected:
                 return whole(*arrays)
-            if a.shape != shape and a.shape:
+            if not a.flags.c_contiguous:
+                if any(a.strides) or not a.size:
+                    return whole(*arrays)
+                repeated = True  # one number, as in the gradient of a sum
+            elif a.shape != shape and a.shape:
                 alike = not shape
                 shape = a.shape
         row = 0
-        if not alike:
+        if repeated:
+            if not alike or any([a.shape != shape and a.shape for a in arrays]):
+                return whole(*arrays)
+            arrays = tuple([a if a.flags.c_contiguous else a[(0,) * a.ndim + (...,)] for a in arrays])
+        elif not alike:
             found = _rows([a.shape for a in arrays])
             if found is None:
                 return whole(*arrays)

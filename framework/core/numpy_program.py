@@ -114,7 +114,7 @@ def _blend(mask: ndarray, yes: ndarray, no: ndarray, out: ndarray) -> None:
 def _keep(mask: ndarray, x: ndarray, out: ndarray) -> None:
     """x where the mask is set, else 0."""
     bits = _BITS[out.itemsize]
-    np.bitwise_and(x.view(bits), np.negative(mask.view(_INT8)), out.view(bits))
+    np.multiply(x.view(bits), mask, out.view(bits))  # as integers: NaN and infinity are dropped too
 
 
 def _drop(mask: ndarray, x: ndarray, out: ndarray) -> None:

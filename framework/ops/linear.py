@@ -129,7 +129,7 @@ publish(
         s.call(s(2, 3, 4), s(4)),
     ],
 )
-PUBLIC["Tensor"]["__matmul__"] = matmul
+PUBLIC["Tensor"]["__matmul__"] = matmul_op
 
 
 def _reflected(input: Tensor, other: Any) -> Tensor:
@@ -209,6 +209,8 @@ def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
 )
 def flat_outer(input: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The sum over all leading dimensions of the outer products of input (..., n) and other (..., k): (n, k)."""
+    if input.ndim == 2:  # nothing to flatten
+        return np.matmul(input.T, other)
     n, k = input.shape[-1], other.shape[-1]
     rows = prod(input.shape[:-1])
     return np.matmul(input.reshape(rows, n).T, other.reshape(rows, k))

@@ -77,15 +77,13 @@ def expand_op(input: np.ndarray, *, size: Shape) -> np.ndarray:
 
 def sum_to(g: Tensor, shape: Shape) -> Tensor:
     """Sum a gradient over the dimensions along which its operand was broadcast."""
-    from naiad.ops.reduction import sum_dims
-
     have = g._array.shape
     lead = len(have) - len(shape)
     dims = tuple(range(lead))
     if have[lead:] != shape:
         dims += tuple(i + lead for i, n in enumerate(shape) if n == 1 and have[i + lead] != 1)
     if dims:
-        g = sum_dims(g, dim=dims, keepdim=False)
+        g = _reduction.sum_dims(g, dim=dims, keepdim=False)
     return g if g._array.shape == shape else reshape_op(g, size=shape)
 
 
@@ -155,3 +153,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     if reshape_strides(array.shape, stride(array), size) is None:
         input = clone_op(input)
     return reshape_op(input, size=size)
+
+
+# Last, because it needs what is above; inside `sum_to` the import would cost more than the rest of the call.
+import naiad.ops.reduction as _reduction  # noqa: E402
