@@ -1,72 +1,208 @@
-"""Compiling kernels ahead of time for an architecture, with no GPU present, and reading what came out.
+"""Compiling every kernel ahead of time, with no GPU present: `python -m naiad.kernels.aot [--report] [--arch 90 ...]`.
 
-`specialize` is what a launch means to the compiler: the types of its arguments, which of them are constants, and which
-are divisible by 16, without which there are no 16-byte accesses.
+One representative launch per kernel and dtype class is recorded and compiled for each architecture, into the cache that
+the launcher reads; what came out is printed: registers, bytes of local memory (spills), shared memory, the widest loads
+and stores, and which tensor-core and bulk-copy instructions there are. A second run reads it from the cache.
+
+The launches come from a module that this package does not know, because it stands below the op table: `--cases` names
+it. It has `CASES` and `THOROUGH`, dicts from a name to a function that launches.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 
-from naiad.kernels.launch import TRITON_TYPE, Scalar
+from naiad.kernels import compiler, cubin_cache, interpreting
+from naiad.kernels.launch import recording
 
 ARCHITECTURES = (80, 86, 89, 90, 100, 120)
-
-
-def specialize(kernel: Any, args: Sequence[Any], constexprs: dict[str, Any]) -> tuple[dict, dict, dict]:
-    """(signature, constants, attributes) of a launch, as `triton.compiler.ASTSource` takes them."""
-    run_time = [name for name in kernel.arg_names if name not in constexprs]
-    signature: dict[str, str] = dict.fromkeys(kernel.arg_names, "constexpr")
-    constants: dict[tuple[int, ...], Any] = {(kernel.arg_names.index(n),): v for n, v in constexprs.items()}
-    attributes: dict[tuple[int, ...], list] = {}
-    for name, arg in zip(run_time, args, strict=True):
-        place = (kernel.arg_names.index(name),)
-        if hasattr(arg, "buffer"):
-            signature[name], number = "*" + TRITON_TYPE[arg.dtype.name], arg.ptr
-        elif isinstance(arg, Scalar):
-            signature[name], number = TRITON_TYPE[arg.dtype], None
-        elif arg == 1:  # a stride of 1, mostly: worth a variant of its own
-            constants[place] = 1
-            continue
-        else:
-            signature[name], number = "i32" if -(2**31) <= arg < 2**31 else "i64", arg
-        if number is not None and number % 16 == 0:
-            attributes[place] = [["tt.divisibility", 16]]
-    return signature, constants, attributes
-
-
-def compile_for(arch: int, kernel: Any, args: Sequence[Any], constexprs: dict[str, Any], options: dict) -> Any:
-    """Triton's compiled kernel of a recorded launch for sm_`arch`."""
-    signature, constants, attributes = specialize(kernel, args, constexprs)
-    source = ASTSource(kernel, signature=signature, constexprs=constants, attrs=attributes)
-    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+CASES = "naiad.bench.aot_cases"
+TENSOR = ("wgmma.mma_async", "tcgen05.mma", "mma.sync", "cp.async.bulk", "cp.async.cg")
+ACCESS = re.compile(r"\b(ld|st)\.global[\w.:]*?(?:\.v(\d))?\.[bfus](\d+)")
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a compiled kernel uses: registers per thread, bytes of local memory (spills), bytes of shared memory."""
+class Entry:
+    """What came out for one launch of a case. load, store: bytes of the widest access to global memory."""
 
+    case: str
+    kernel: str
+    arch: int
     registers: int
     local: int
     shared: int
+    load: int
+    store: int
+    has: tuple[str, ...]
+    seconds: float
 
 
-def resources(compiled: Any) -> Resources:
-    """Read off the cubin with the cuobjdump that Triton brings along."""
+# ---------------------------------------------------------------- compiling
+def facts(made: Any) -> dict[str, Any]:
+    """What a kernel that Triton compiled uses, and which instructions it is made of."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
+        file.write(made.asm["cubin"])
         file.flush()
         shown = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    fields = {k: int(v) for k, v in re.findall(r"\b(REG|STACK|LOCAL|SHARED):(\d+)", shown)}
-    return Resources(fields["REG"], fields["STACK"] + fields["LOCAL"], compiled.metadata.shared)
+    used = {k: int(v) for k, v in re.findall(r"\b(REG|STACK|LOCAL|SHARED):(\d+)", shown)}
+    ptx = made.asm["ptx"]
+    widest = {"ld": 0, "st": 0}
+    for kind, count, bits in ACCESS.findall(ptx):
+        widest[kind] = max(widest[kind], int(count or 1) * int(bits) // 8)
+    return {
+        "registers": used["REG"],
+        "local": used["STACK"] + used["LOCAL"],
+        "shared": made.metadata.shared,
+        "load": widest["ld"],
+        "store": widest["st"],
+        "has": [name for name in TENSOR if name in ptx],
+    }
+
+
+@cache
+def _recorded(module: str, case: str) -> tuple[tuple, ...]:
+    """The launches of a case."""
+    cases = import_module(module)
+    with recording() as launches:
+        ({**cases.CASES, **cases.THOROUGH})[case]()
+    return tuple(launches)
+
+
+@cache
+def _specialized(module: str, case: str, number: int) -> tuple[Any, compiler.Specialization, tuple]:
+    kernel, _, args, constexprs, options = _recorded(module, case)[number]
+    return kernel, compiler.specialize(kernel, args, constexprs), tuple(options.values())
+
+
+def _name(module: str, case: str, number: int, arch: int) -> str:
+    """The key of a launch's machine code."""
+    return compiler.key_of(*_specialized(module, case, number), arch)
+
+
+def _compile(module: str, case: str, number: int, arch: int) -> tuple[dict[str, Any], float]:
+    """A launch's facts, compiled if need be, and the seconds that it took. Runs in worker processes too."""
+    start = time.perf_counter()
+    made = compiler.compiled(*_specialized(module, case, number), arch, facts)
+    return made.facts["extra"], time.perf_counter() - start
+
+
+def compile_all(
+    names: Sequence[str],
+    architectures: Sequence[int] = ARCHITECTURES,
+    module: str = CASES,
+    jobs: int | None = None,
+    told: Callable[[str], None] | None = None,
+) -> list[Entry]:
+    """Compile cases for architectures, those that the cache does not have in `jobs` processes (default: one a core)."""
+    wanted = [(case, i, arch) for case in names for i in range(len(_recorded(module, case))) for arch in architectures]
+    done: dict[tuple[str, int, int], tuple[dict, float]] = {}
+    missing: dict[str, tuple[str, int, int]] = {}  # launches that compile to the same are compiled once
+    for item in wanted:
+        key = _name(module, *item)
+        kept = cubin_cache.facts(key)
+        if kept is not None and "extra" in kept:
+            done[item] = kept["extra"], 0.0
+        else:
+            missing.setdefault(key, item)
+    for item, result in _in_processes(module, list(missing.values()), jobs):
+        done[item] = result
+        if told is not None:
+            told(f"{item[0]} for sm_{item[2]}: {result[1]:.1f} s ({len(done)} of {len(wanted)})")
+    entries = []
+    for item in wanted:
+        found, seconds = done[item] if item in done else done[missing[_name(module, *item)]]
+        case, number, arch = item
+        kernel = _recorded(module, case)[number][0].__name__
+        entries.append(Entry(case, kernel, arch, seconds=round(seconds, 3), **{**found, "has": tuple(found["has"])}))
+    return entries
+
+
+def _in_processes(module: str, items: list[tuple[str, int, int]], jobs: int | None) -> Iterator[tuple]:
+    jobs = min(jobs or os.cpu_count() or 1, len(items))
+    if jobs <= 1:
+        for item in items:
+            yield item, _compile(module, *item)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = {item: pool.submit(_compile, module, *item) for item in items}
+        for item, future in running.items():
+            yield item, future.result()
+
+
+# ---------------------------------------------------------------- telling
+def table(entries: Sequence[Entry]) -> str:
+    """One line per launch and architecture."""
+    head = f"{'case':<34}{'kernel':<26}{'sm':>4}{'regs':>6}{'spill':>7}{'shared':>8}{'ld':>4}{'st':>4}  instructions"
+    lines = [head]
+    for e in entries:
+        numbers = f"{e.arch:>4}{e.registers:>6}{e.local:>7}{e.shared:>8}{e.load:>4}{e.store:>4}"
+        lines.append(f"{e.case[:33]:<34}{e.kernel[:25]:<26}{numbers}  {' '.join(e.has)}")
+    return "\n".join(lines)
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m naiad.kernels.aot", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--report", action="store_true", help="print a line per kernel and architecture")
+    parser.add_argument(
+        "--arch", type=int, nargs="+", default=list(ARCHITECTURES), help="as 80 or 90; default: all six"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write what came out; - for the standard output")
+    parser.add_argument("--case", action="append", metavar="TEXT", help="only cases whose name has this in it")
+    parser.add_argument("--thorough", action="store_true", help="also the cases that take long to compile")
+    parser.add_argument("--cases", default=CASES, metavar="MODULE", help="where the launches are")
+    parser.add_argument("--jobs", type=int, help="processes that compile; default: one a core")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns 1 where a kernel uses local memory, which means that it spills."""
+    given = _arguments(arguments)
+    if interpreting() or os.environ.get("TRITON_INTERPRET") == "1":
+        print("NAIAD_CUDA=interpret and TRITON_INTERPRET=1 leave nothing to compile: unset them", file=sys.stderr)
+        return 2
+    start = time.perf_counter()
+    cases = import_module(given.cases)
+    names = [*cases.CASES, *(cases.THOROUGH if given.thorough else ())]
+    if given.case:
+        names = [name for name in names if any(text in name for text in given.case)]
+    with cubin_cache.alone():
+        entries = compile_all(names, given.arch, given.cases, given.jobs, None if given.json == "-" else print)
+    made = json.dumps({"triton": triton.__version__, "entries": [asdict(e) for e in entries]}, indent=1)
+    if given.json == "-":
+        print(made)
+        return 0
+    if given.json:
+        Path(given.json).write_text(made + "\n")
+    if given.report:
+        print(table(entries))
+    spilling = sorted({f"{e.case} ({e.kernel}, sm_{e.arch}: {e.local} bytes)" for e in entries if e.local})
+    fresh = sum(1 for e in entries if e.seconds)
+    print(
+        f"{len(entries)} kernels for {', '.join(f'sm_{a}' for a in given.arch)} with Triton {triton.__version__}: "
+        f"{fresh} compiled, {len(entries) - fresh} from {cubin_cache.folder()}, {len(spilling)} use local memory; "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+    print(*[f"  local memory: {line}" for line in spilling], sep="\n", end="\n" if spilling else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

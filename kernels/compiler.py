@@ -95,10 +95,7 @@ def compiled(
 
     extra: more facts to keep, computed from Triton's compiled kernel when there are none yet.
     """
-    constants = tuple((i, _constant(v)) for i, v in spec.constants)
-    name = cubin_cache.key(
-        source_hash(kernel), spec.signature, constants, spec.divisible, options, arch, triton.__version__
-    )
+    name = key_of(kernel, spec, options, arch)
     found = cubin_cache.load(name)
     if found is not None and (extra is None or "extra" in found[1]):
         return _cubin(name, *found)
@@ -110,6 +107,14 @@ def compiled(
     code = made.asm["cubin"]
     cubin_cache.save(name, code, facts)
     return _cubin(name, code, facts)
+
+
+def key_of(kernel: Any, spec: Specialization, options: Options, arch: int) -> str:
+    """The name under which the cache has a specialized kernel."""
+    constants = tuple((i, _constant(v)) for i, v in spec.constants)
+    return cubin_cache.key(
+        source_hash(kernel), spec.signature, constants, spec.divisible, options, arch, triton.__version__
+    )
 
 
 def _cubin(key: str, code: bytes, facts: dict[str, Any]) -> Cubin:

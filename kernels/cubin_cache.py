@@ -7,11 +7,14 @@ is damaged counts as none. NAIAD_CACHE_DIR names the folder, by default `naiad` 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +33,51 @@ def key(*parts: Any) -> str:
     return hashlib.sha256(repr((FORMAT, *parts)).encode()).hexdigest()[:40]
 
 
+def facts(name: str) -> dict[str, Any] | None:
+    """The facts of an entry; None where there is none."""
+    try:
+        found = json.loads((folder() / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def load(name: str) -> tuple[bytes, dict[str, Any]] | None:
     """(cubin, facts) of an entry; None where there is none, or a damaged one."""
-    place = folder()
+    found = facts(name)
     try:
-        facts = json.loads((place / f"{name}.json").read_bytes())
-        cubin = (place / f"{name}.cubin").read_bytes()
-        whole = hashlib.sha256(cubin).hexdigest() == facts["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        cubin = (folder() / f"{name}.cubin").read_bytes()
+    except OSError:
         return None
-    return (cubin, facts) if whole else None
+    if found is None or hashlib.sha256(cubin).hexdigest() != found.get("sha256"):
+        return None
+    return cubin, found
 
 
-def save(name: str, cubin: bytes, facts: dict[str, Any]) -> None:
+def save(name: str, cubin: bytes, about: dict[str, Any]) -> None:
     """Keep an entry. A folder that cannot be written is told once, and then compiled kernels live in memory only."""
-    facts = {**facts, "sha256": hashlib.sha256(cubin).hexdigest()}
+    about = {**about, "sha256": hashlib.sha256(cubin).hexdigest()}
     try:
         place = folder()
         place.mkdir(parents=True, exist_ok=True)
         _write(place / f"{name}.cubin", cubin)
-        _write(place / f"{name}.json", json.dumps(facts, indent=1).encode())
+        _write(place / f"{name}.json", json.dumps(about, indent=1).encode())
     except OSError as error:
         _tell(f"compiled kernels cannot be kept in {folder()} ({error}): set NAIAD_CACHE_DIR to a writable folder")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other processes that compile much from doing the same work at the same time."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        file = open(folder() / ".lock", "w")
+    except OSError:
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _write(path: Path, data: bytes) -> None:

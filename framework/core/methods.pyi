@@ -101,8 +101,8 @@ class Methods:
         """The bits moved up; 0 where `other` is no less than the width."""
     def __lt__(self, other: Any) -> Tensor:
         """input < other."""
-    def __matmul__(self, other: Tensor) -> Tensor:
-        """The matrix product: vectors, matrices, and batches of matrices that broadcast."""
+    def __matmul__(self, other: Any) -> Any:
+        """The matrix product, batched over leading dimensions."""
     def __mod__(self, other: Any) -> Any:
         ...
     def __mul__(self, other: Any) -> Tensor:

@@ -1,18 +1,14 @@
-"""Compiles the kernels for one architecture and prints what came out as JSON. Needs a process without interpreter."""
+"""Representative launches of every kernel, one per dtype class, for `naiad.kernels.aot` to record and compile."""
 
-import json
-import sys
-import time
 from collections.abc import Callable
 
-import aot_more
 import ml_dtypes
 import numpy as np
 
+from naiad.bench import aot_families
 from naiad.core.strided import DeviceArray, contiguous_strides
 from naiad.core.trace import trace
-from naiad.kernels import aot, copy, elementwise, indexing, matmul, random, reduce, softmax
-from naiad.kernels.launch import recording
+from naiad.kernels import copy, elementwise, indexing, matmul, random, reduce, softmax
 
 
 class Memory:
@@ -104,7 +100,7 @@ CASES: dict[str, Callable[[], None]] = {
     "matmul huge": lambda: matmul.matmul(*[array(HUGE, BF16)] * 3),
     "matmul bfloat16 transposed": lambda: matmul.matmul(*[array(SQUARE, BF16)] * 2, array(SQUARE, BF16, (1, 4096))),
 }
-CASES |= aot_more.cases(array)
+CASES |= aot_families.cases(array)
 # Long to compile, and the same for every architecture.
 THOROUGH: dict[str, Callable[[], None]] = {
     "every function float32": lambda: body(every_function, ["float32"] * 2, "float32"),
@@ -114,29 +110,3 @@ THOROUGH: dict[str, Callable[[], None]] = {
         for dtype in ("int64", "int32", "uint8", "int8")
     },
 }
-
-
-def main(arch, *options):
-    report = {}
-    for name, call in (CASES | THOROUGH if "--thorough" in options else CASES).items():
-        with recording() as launches:
-            call()
-        for kernel, grid, args, constexprs, settings in launches:
-            start = time.perf_counter()
-            compiled = aot.compile_for(arch, kernel, args, constexprs, settings)
-            used = aot.resources(compiled)
-            ptx = compiled.asm["ptx"]
-            report.setdefault(name, []).append({
-                "kernel": kernel.__name__,
-                "grid": grid,
-                "registers": used.registers,
-                "local": used.local,
-                "shared": used.shared,
-                "seconds": round(time.perf_counter() - start, 3),
-                "has": [w for w in ("ld.global.v4", "st.global.v4", "wgmma", "mma.sync", "tcgen05.mma") if w in ptx],
-            })  # fmt: skip
-    json.dump(report, sys.stdout, indent=1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
