@@ -203,7 +203,7 @@ def _reached(function: Any, seen: dict[str, str]) -> dict[str, str]:
 
 
 def _closure(python: Any) -> dict[str, Any]:
-    return inspect.getclosurevars(python).nonlocals if python.__closure__ else {}
+    return dict(inspect.getclosurevars(python).nonlocals) if python.__closure__ else {}
 
 
 def _globals_read(tree: ast.AST, scope: dict[str, Any]) -> Iterator[tuple[str, Any]]:

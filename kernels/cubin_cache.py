@@ -71,13 +71,15 @@ def alone() -> Iterator[None]:
     """Keep other processes that compile much from doing the same work at the same time."""
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        file = open(folder() / ".lock", "w")
+        lock = os.open(folder() / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
     except OSError:
         yield
         return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)  # which gives the lock up
 
 
 def _write(path: Path, data: bytes) -> None:

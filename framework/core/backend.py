@@ -316,7 +316,7 @@ def _remembering(count: int, general: Callable, launcher_for: Callable, result: 
         shape = broadcast_shapes([x.shape for x in given])
         if 0 not in shape:
             strides = contiguous_strides(shape)
-            bound = launcher_for(arrays).bound  # type: ignore[attr-defined]
+            bound = launcher_for(arrays).bound
             start = bound(shape, (strides, *[x.broadcast(shape).strides for x in given]))
             key: tuple = tuple(v for x in given for v in (x.shape, x.strides))
             key = key if all(arrays) else (arrays[0], *key)

@@ -79,7 +79,7 @@ class GpuBuffer:
     def __init__(self, memory: Any, nbytes: int, device_index: int, pool: GpuPool | None) -> None:
         self.memory, self.nbytes, self.device_index, self._pool = memory, nbytes, device_index, pool
         self.ptr = memory.ptr
-        self._users = None
+        self._users: dict[int, Any] | None = None
 
     def allocate(self, nbytes: int) -> GpuBuffer:
         """A fresh buffer on the same device."""

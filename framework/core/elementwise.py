@@ -100,7 +100,7 @@ class Elementwise(Op):
         return out
 
     def _usual(self, xs: Sequence) -> tuple | None:
-        """Kernel, result dtype, arrays and gradient mask for tensors of one dtype on the CPU and numbers that fit it."""
+        """Kernel, result dtype, arrays and gradient mask for CPU tensors of one dtype and numbers that fit it."""
         common, mask, bit, arrays, numbers = None, 0, 1, [], []
         for i, x in enumerate(xs):
             if isinstance(x, Tensor):

@@ -155,8 +155,10 @@ class Primitive(Op):
                 array = np.asarray(array)
             out = _new_tensor(Tensor)
             # Mostly the last operand's dtype; NumPy hashes one slowly.
-            alike = x is not None and array.dtype is x._array.dtype
-            out._dtype = x._dtype if alike else FROM_NUMPY[array.dtype]
+            if x is not None and array.dtype is x._array.dtype:
+                out._dtype = x._dtype
+            else:
+                out._dtype = FROM_NUMPY[array.dtype]
             out._array, out._device = array, CPU_DEVICE
             out._needs_grad, out._version = False, [0, None]
             out._grad = out._node = out._base = out._hooks = None

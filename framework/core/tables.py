@@ -19,6 +19,7 @@ class Addresses(DeviceArray):
     """A table of addresses in device memory; `reaches` are the buffers that a kernel gets at through it."""
 
     __slots__ = ("reaches",)
+    reaches: list
 
 
 def addresses(rows: Sequence[Sequence[DeviceArray]], home: Any) -> tuple[Addresses, DeviceArray, int, bool]:

@@ -188,7 +188,7 @@ def transfer(x: Tensor, target: device, non_blocking: bool = False) -> Tensor:
     """
     if x._device is target:
         return x
-    attrs = {"target": target, "source": x._device}
+    attrs: dict[str, Any] = {"target": target, "source": x._device}
     if non_blocking and target.kind == CPU and x._device.kind == CUDA:
         attrs["wait"] = False
     return apply(TRANSFER, (x,), attrs)

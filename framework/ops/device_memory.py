@@ -61,4 +61,4 @@ def __cuda_array_interface__(self: Tensor) -> dict[str, Any]:
     return backend.array_interface(self._array)
 
 
-__cuda_array_interface__.is_property = True  # type: ignore[attr-defined]
+__cuda_array_interface__.is_property = True
