@@ -18,6 +18,7 @@ from naiad.core.tensor import Tensor
 
 _MODULE = "einops._backends"
 _functions = PUBLIC["naiad"]
+_registered: list[type] = []  # a class knows its subclasses weakly: without this the collector would take ours
 
 
 def install() -> None:
@@ -81,6 +82,7 @@ def register(module: ModuleType) -> type:
         def einsum(self, pattern: str, *x: Tensor) -> Tensor:
             return _functions["einsum"](pattern, *x)
 
+    _registered.append(NaiadBackend)
     return NaiadBackend
 
 
