@@ -233,6 +233,17 @@ def array_interface(array: DeviceArray) -> dict[str, Any]:
     }
 
 
+def to_dlpack(array: DeviceArray, **options: Any) -> Any:
+    """A DLPack capsule of a GPU's array; see `cupy_interop.to_dlpack`."""
+    return import_module("naiad.core.cupy_interop").to_dlpack(array, **options)
+
+
+def from_dlpack(source: Any) -> tuple[DeviceArray, int]:
+    """(array, device index) over the GPU memory of an object with `__dlpack__`. Raises RuntimeError without a GPU."""
+    _gpu()
+    return import_module("naiad.core.cupy_interop").from_dlpack(source)
+
+
 # ---------------------------------------------------------------- kernels
 def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
     """The Triton kernel of an elementwise op for one dtype, as a function of its operands."""

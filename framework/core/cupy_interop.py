@@ -39,7 +39,8 @@ def to_dlpack(array: DeviceArray, **options: Any) -> Any:
 
     CuPy makes the reader's stream wait for our current one.
     """
-    return to_cupy(array).__dlpack__(**options)
+    given = {name: value for name, value in options.items() if value is not None}
+    return to_cupy(array).__dlpack__(**given)
 
 
 def from_dlpack(source: Any) -> tuple[DeviceArray, int]:

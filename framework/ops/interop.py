@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CPU
+from naiad.core import backend
+from naiad.core.device import CPU, CUDA
+from naiad.core.device import device as Device
+from naiad.core.dtype import FROM_NUMPY
 from naiad.core.op import public
-from naiad.core.tensor import Tensor
+from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import transfer
 from naiad.ops.creation import from_numpy
 
@@ -34,9 +37,14 @@ def __dlpack_device__(self: Tensor) -> tuple[int, int]:
 def __dlpack__(
     self: Tensor, *, stream: Any = -1, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
 ) -> Any:
-    """A DLPack capsule of the same memory. Raises BufferError for tensors that require grad or are not on the CPU."""
+    """A DLPack capsule of the same memory; on a GPU the reader's `stream` waits for ours (-1: it does not).
+
+    Raises BufferError for tensors that require grad, on meta, or on the simulated cuda device.
+    """
     if self._needs_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if self._device.kind == CUDA and not backend.simulated():
+        return backend.to_dlpack(self._array, stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
     if self._device.kind != CPU:
         raise BufferError(f"a tensor on {self._device} cannot be handed over by DLPack: copy it with .cpu() first")
     if self._dtype.np.kind not in "biufc":
@@ -62,7 +70,7 @@ class _Capsule:
 
 @public("naiad")
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor that shares memory with an array of another library, or with a DLPack capsule (of CPU memory).
+    """A tensor that shares memory with an array of another library, or with a DLPack capsule of CPU memory.
 
     copy: True for memory of its own, False to raise BufferError where sharing is impossible.
     """
@@ -71,17 +79,25 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         shared = shared.clone() if copy else shared
     elif isinstance(ext_tensor, np.ndarray):
         shared = from_numpy(ext_tensor.copy() if copy else ext_tensor)
+    elif _on_gpu(ext_tensor):
+        array, index = backend.from_dlpack(ext_tensor)
+        shared = wrap(array, FROM_NUMPY[array.dtype], Device("cuda", index))
+        shared = shared.clone() if copy else shared
     else:
         shared = from_numpy(_array_of(ext_tensor, copy))
     if device is None:
         return shared
-    from naiad.core import backend
-    from naiad.core.device import device as Device
-
     target = backend.resolve(Device(device))
     if copy is False and target is not shared._device:
         raise BufferError(f"from_dlpack: memory on {shared._device} cannot be shared with {target} without a copy")
     return transfer(shared, target)
+
+
+def _on_gpu(source: Any) -> bool:
+    """Whether an object's memory is on a GPU, and we are on one as well."""
+    if not hasattr(source, "__dlpack_device__") or source.__dlpack_device__()[0] != _CUDA_TYPE:
+        return False
+    return not backend.simulated() and backend.why_no_cuda() is None
 
 
 def _array_of(source: Any, copy: bool | None) -> np.ndarray:
@@ -92,8 +108,8 @@ def _array_of(source: Any, copy: bool | None) -> np.ndarray:
     kind, index = source.__dlpack_device__()
     if kind != _CPU_TYPE:
         raise BufferError(
-            f"from_dlpack: memory on a device of DLPack's kind {int(kind)}, index {index}, cannot be shared yet: copy "
-            "it to the CPU first"
+            f"from_dlpack: memory on a device of DLPack's kind {int(kind)}, index {index}, cannot be shared here: "
+            "copy it to the CPU first"
         )
     array = np.from_dlpack(source) if copy is None else np.from_dlpack(source, copy=copy)
     return _writeable(array)

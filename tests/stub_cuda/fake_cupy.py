@@ -112,7 +112,9 @@ class Pool:
 _pools: dict[tuple[int, int], Pool] = {}
 
 
-class MemoryPointer:
+class Pooled:
+    """A MemoryPointer of the pool."""
+
     __slots__ = ("ptr", "mem", "_size", "_pool")
 
     def __init__(self, ptr, mem, size, pool):
@@ -131,12 +133,12 @@ def alloc(size):
     size = -(-max(size, 1) // 512) * 512
     kept = pool.free.get(size)
     if kept:
-        return MemoryPointer(*kept.pop(), size, pool)
+        return Pooled(*kept.pop(), size, pool)
     if size + sum(p.reserved for (d, _), p in _pools.items() if d == device) > CAPACITY:
         raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
     memory = np.full(size + 512, 0xCC, np.uint8)
     pool.reserved += size
-    return MemoryPointer(memory.ctypes.data + -memory.ctypes.data % 512, memory, size, pool)
+    return Pooled(memory.ctypes.data + -memory.ctypes.data % 512, memory, size, pool)
 
 
 class MemoryPool:
@@ -234,6 +236,35 @@ class Event:
     done = True
 
 
+class UnownedMemory:
+    def __init__(self, ptr, size, owner, device_id=-1):
+        self.ptr, self.size, self.owner, self.device_id = ptr, size, owner, device_id
+
+
+class MemoryPointer:
+    def __init__(self, mem, offset):
+        self.mem, self.ptr = mem, mem.ptr + offset
+
+
+class ndarray:
+    """A CuPy array's geometry; its capsule is the array itself."""
+
+    def __init__(self, shape, dtype=float, memptr=None, strides=None):
+        self.shape, self.dtype, self.data, self.strides = tuple(shape), np.dtype(dtype), memptr, tuple(strides)
+        self.device, self.size = Device(memptr.mem.device_id), int(np.prod(shape))
+
+    def __dlpack_device__(self):
+        return 2, self.device.id
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        log.append(("dlpack", stream))
+        return self
+
+
+def from_dlpack(source):
+    return source if isinstance(source, ndarray) else source.__dlpack__()
+
+
 def get_elapsed_time(start, end):
     return (end.time - start.time) * 1e3
 
@@ -293,9 +324,10 @@ def install():
     cupy.__version__, cupy.cuda = "14.2.0", cuda
     pool = MemoryPool()
     cupy.get_default_memory_pool = lambda: pool
+    cupy.ndarray, cupy.from_dlpack = ndarray, from_dlpack
     cuda.runtime = Runtime("cupy.cuda.runtime")
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
-    for thing in (alloc, alloc_pinned_memory, Device, Stream, ExternalStream, Event):
+    for thing in (alloc, alloc_pinned_memory, Device, Stream, ExternalStream, Event, UnownedMemory, MemoryPointer):
         setattr(cuda, thing.__name__, thing)
     cuda.get_current_stream, cuda.get_elapsed_time = get_current_stream, get_elapsed_time
     sys.modules.update({"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.runtime": cuda.runtime})
