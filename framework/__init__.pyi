@@ -519,7 +519,7 @@ def frac_(input: Tensor) -> Tensor:
 def frexp(input: Tensor, *, out: Tensor | None = None) -> Any:
     """The named tuple (mantissa, exponent) with input = mantissa * 2**exponent and 0.5 <= |mantissa| < 1."""
 def from_dlpack(ext_tensor: Any, *, device: _device | _str | _int | None = None, copy: _bool | None = None) -> Tensor:
-    """A tensor that shares memory with an array of another library, or with a DLPack capsule (of CPU memory)."""
+    """A tensor that shares memory with an array of another library, or with a DLPack capsule of CPU memory."""
 def from_numpy(ndarray: ndarray) -> Tensor:
     """A tensor that shares memory with an ndarray."""
 def frombuffer(buffer: Any, *, dtype: _dtype, count: _int = -1, offset: _int = 0, requires_grad: _bool = False) -> Tensor:

@@ -46,7 +46,7 @@ class Methods:
     def __div__(self, other: Any) -> Tensor:
         """input / other, in floating point."""
     def __dlpack__(self) -> Any:
-        """A DLPack capsule of the same memory. Raises BufferError for tensors that require grad or are not on the CPU."""
+        """A DLPack capsule of the same memory; on a GPU the reader's `stream` waits for ours (-1: it does not)."""
     def __dlpack_device__(self) -> tuple[_int, _int]:
         """DLPack's numbers for the kind of device and its index."""
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
