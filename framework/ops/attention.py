@@ -15,6 +15,7 @@ from naiad.core.tensor import Tensor
 from naiad.ops.attention_fused import composed_weights, fused
 from naiad.ops.dropout import draw_noise
 from naiad.ops.linear import matmul, transposed
+from naiad.ops.rows import maxima, sums
 from naiad.ops.softmax import softmax_backward
 
 ndarray = np.ndarray
@@ -58,7 +59,7 @@ def attention_weights(scores: ndarray, mask: ndarray | None = None, *, scale: fl
     _masked(out, mask, causal)
     if not out.size:
         return out
-    largest = np.maximum.reduce(out, -1, keepdims=True)
+    largest = maxima(out, -1)
     hidden = largest == -np.inf if mask is not None else None
     if hidden is not None and hidden.any():
         largest[hidden] = 0
@@ -66,7 +67,7 @@ def attention_weights(scores: ndarray, mask: ndarray | None = None, *, scale: fl
         hidden = None
     out -= largest
     np.exp(out, out=out)
-    total = np.add.reduce(out, -1, keepdims=True)
+    total = sums(out, -1)
     if hidden is not None:
         total[hidden] = 1
     out /= total

@@ -19,6 +19,7 @@ from naiad.core.primitive import primitive
 from naiad.core.state import current
 from naiad.core.tensor import Tensor
 from naiad.ops.loss_tools import legacy_reduction, reduced
+from naiad.ops.rows import maxima, sums
 from naiad.ops.softmax import log_softmax_backward, log_softmax_op
 
 ndarray = np.ndarray
@@ -242,14 +243,14 @@ def cross_entropy_op(
     axis = classes.axis
     if not input.size:
         return _reduce(np.zeros(target.shape, input.dtype), classes, reduction), np.zeros(input.shape, input.dtype)
-    x = np.subtract(input, np.maximum.reduce(input, axis, keepdims=True), order="C")
+    x = np.subtract(input, maxima(input, axis), order="C")
     own = None if smoothing else x[classes.index()]
     if own is None:
         shifted = x
         x = np.exp(x)
     else:
         np.exp(x, out=x)
-    total = np.add.reduce(x, axis, keepdims=True)
+    total = sums(x, axis)
     logs = np.log(total)
     x /= total
     if own is None:

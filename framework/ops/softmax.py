@@ -15,6 +15,7 @@ from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.convert import cast
 from naiad.ops.random import draw_uniform
 from naiad.ops.reduction import converted, sum_dims
+from naiad.ops.rows import maxima, sums
 
 BLOCK = 1 << 16  # elements
 
@@ -45,8 +46,7 @@ def softmax_backward(grad: np.ndarray, y: np.ndarray, *, dim: int) -> np.ndarray
     if not y.ndim:
         return np.zeros_like(y)
     out = np.multiply(grad, y, order="C")
-    total = np.add.reduce(out, dim, keepdims=True)
-    np.subtract(grad, total, out=out)
+    np.subtract(grad, sums(out, dim), out=out)
     np.multiply(out, y, out=out)
     return out
 
@@ -64,7 +64,7 @@ def softmax_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     out = _shifted(input, dim)
     np.exp(out, out=out)
     if out.ndim:
-        out /= np.add.reduce(out, dim, keepdims=True)
+        out /= sums(out, dim)
     return out
 
 
@@ -76,9 +76,9 @@ def _softmax_rows(input: np.ndarray) -> np.ndarray:
     step = max(1, BLOCK // n)
     for start in range(0, len(rows), step):
         part, x = to[start : start + step], rows[start : start + step]
-        np.subtract(x, np.maximum.reduce(x, 1, keepdims=True), out=part)
+        np.subtract(x, maxima(x, 1), out=part)
         np.exp(part, out=part)
-        part *= 1 / np.add.reduce(part, 1, keepdims=True)
+        part *= 1 / sums(part, 1)
     return out
 
 
@@ -90,7 +90,7 @@ def _shifted(input: np.ndarray, dim: int) -> np.ndarray:
         return np.asarray(input - input)
     if not input.size:
         return np.array(input, order="C")
-    return np.subtract(input, np.maximum.reduce(input, dim, keepdims=True), order="C")
+    return np.subtract(input, maxima(input, dim), order="C")
 
 
 # backward(grad, y) = grad - exp(y) * sum(grad).
