@@ -308,6 +308,18 @@ def test_a_worker_that_dies(die, fate):
         next(iterator)
 
 
+def test_nothing_comes_after_a_worker_died_though_it_had_arrived():
+    iterator = iter(DataLoader(Calls(8, lambda i: i), num_workers=2))
+    while len(iterator._arrived) < 4:
+        iterator._receive()
+    os.kill(pids_of(iterator)[0], signal.SIGKILL)
+    assert gone(pids_of(iterator)[:1])
+    with pytest.raises(RuntimeError, match="SIGKILL"):
+        next(iterator)  # the first batch is there, but its worker cannot be asked for more
+    with pytest.raises(StopIteration):
+        next(iterator)
+
+
 def test_a_persistent_worker_that_died_is_replaced():
     loader = DataLoader(Numbers(4), num_workers=1, persistent_workers=True)
     (pid,) = pids_of(iter(loader))

@@ -160,6 +160,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         return None
 
     def _next_data(self) -> Any:
+        pool = self._workers  # once they are gone the pass is over, whatever had arrived by then
         while self._owner:
             number = self._next_arrived()
             if number is None:
@@ -172,8 +173,8 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
                 value.reraise()
             if not isinstance(value, EndOfData):
                 return value
-        if not self._persistent and self._pool is not None:
-            self._pool.close()
+        if not self._persistent:
+            pool.close()
         raise StopIteration
 
     def _next_arrived(self) -> int | None:
