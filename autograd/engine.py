@@ -48,7 +48,8 @@ class Pass:
 
     def run(self, roots: Sequence[Tensor], seeds: Sequence[Tensor]) -> None:
         """Send the seeds' gradients from the roots down to the leaves."""
-        self.taken.update([id(_memory(t._array)) for t in seeds])
+        for seed in seeds:
+            self.taken.add(id(_memory(seed._array)))
         wanted: set[Node] = set()
         if self.wanted is not None:
             wanted = {t._node for t in self.wanted if t._node is not None}

@@ -180,6 +180,32 @@ def _program_kernel(whole: Callable, program: Program, dtypes: Sequence[np.dtype
             quietly(step, *arrays, out, *constants, *scratch)
         return out
 
+    return _for_two(kernel, program, dtypes, result) if len(dtypes) == 2 else kernel
+
+
+def _for_two(general: Callable, program: Program, dtypes: Sequence[np.dtype], result: np.dtype) -> Callable:
+    """The same for two operands of a block at most, with less ado: most derivatives are such, (gradient, saved)."""
+    step, constants, registers, empty = program.step, program.constants, program.registers, np.empty
+    first, second = dtypes
+
+    def kernel(a: ndarray, b: ndarray) -> ndarray:
+        shape = b.shape
+        if a.shape != shape or a.dtype is not first or b.dtype is not second or not 0 < b.size <= BLOCK:
+            return general(a, b)
+        if not b.flags.c_contiguous:
+            return general(a, b)
+        if not a.flags.c_contiguous:
+            if any(a.strides):
+                return general(a, b)
+            a = a[(0,) * len(shape) + (...,)]  # it repeats one number, as the gradient of a sum does
+        out = empty(shape, result)
+        scratch = [empty(shape, d) for d in registers]
+        try:
+            quiet.run(step, a, b, out, *constants, *scratch)
+        except RuntimeError:
+            quietly(step, a, b, out, *constants, *scratch)
+        return out
+
     return kernel
 
 

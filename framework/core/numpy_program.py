@@ -29,11 +29,14 @@ _FEW = 256  # elements: up to here one call of np.where is quicker than three ot
 
 
 class Program:
-    """A compiled body: `step(*inputs, *outs, *constants, *registers)` works on one block; the first constant is 1."""
+    """A compiled body: `step(*inputs, *outs, *constants, *registers)` works on one block.
+
+    The constants are 1, `bits` (the integers as wide as the numbers), and the body's own.
+    """
 
     def __init__(self, text: Text, function: Callable[..., None], constants: Sequence[Any], dtype: np.dtype) -> None:
         self.step = function
-        self.constants = [_constant(c, dtype) for c in (1, *constants)]
+        self.constants = [_constant(1, dtype), _BITS.get(dtype.itemsize), *[_constant(c, dtype) for c in constants]]
         self.registers = [dtype] * text.numbers + [_BOOL] * text.masks
 
     def run(self, arrays: Sequence[ndarray], shape: tuple[int, ...]) -> None:
@@ -111,16 +114,4 @@ def _blend(mask: ndarray, yes: ndarray, no: ndarray, out: ndarray) -> None:
     np.bitwise_xor(target, base, target)
 
 
-def _keep(mask: ndarray, x: ndarray, out: ndarray) -> None:
-    """x where the mask is set, else 0."""
-    bits = _BITS[out.itemsize]
-    np.multiply(x.view(bits), mask, out.view(bits))  # as integers: NaN and infinity are dropped too
-
-
-def _drop(mask: ndarray, x: ndarray, out: ndarray) -> None:
-    """x where the mask is not set, else 0."""
-    bits = _BITS[out.itemsize]
-    np.bitwise_and(x.view(bits), np.subtract(mask.view(_INT8), _ONE), out.view(bits))
-
-
-_SCOPE: dict[str, Any] = SCOPE | {"m": numpy_maths, "blend": _blend, "keep": _keep, "drop": _drop}
+_SCOPE: dict[str, Any] = SCOPE | {"m": numpy_maths, "blend": _blend, "int8": _INT8, "one8": _ONE}

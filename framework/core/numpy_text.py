@@ -152,9 +152,9 @@ class Writer:
         if any(self._kind_of(a) == "b" for a in args[1:]):
             return ()
         if not isinstance(args[2], Symbol) and is_zero(args[2]):
-            return ("keep({0}, {1}, {out})",)
+            return ("multiply({1}.view(bits), {0}, {out}.view(bits))",)  # as integers: NaN and infinity are dropped too
         if not isinstance(args[1], Symbol) and is_zero(args[1]):
-            return ("drop({0}, {2}, {out})",)
+            return ("bitwise_and({2}.view(bits), subtract({0}.view(int8), one8), {out}.view(bits))",)
         return ("blend({0}, {1}, {2}, {out})",)
 
     def _kind(self, op: str, args: tuple) -> str:
@@ -225,6 +225,6 @@ def write(name: str, inputs: Sequence[str], lines: Sequence[tuple], results: Seq
     numbers, flags = writer.registers("r"), writer.registers("b")
     parameters = [f"x{i}" for i in range(len(inputs))]
     parameters += [t for t in writer.targets if t[0] == "o"]
-    parameters += ["one", *(f"c{i}" for i in range(len(writer.constants))), *numbers, *flags]
+    parameters += ["one", "bits", *(f"c{i}" for i in range(len(writer.constants))), *numbers, *flags]
     source = "\n".join([f"def {name}({', '.join(parameters)}):", *(f"    {line}" for line in body or ["pass"]), ""])
     return Text(source, tuple(writer.constants), len(numbers), len(flags))

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from naiad.ops.rows import ones
+
 ndarray = np.ndarray
 BLOCK = 1 << 16  # elements in a piece
 
@@ -27,7 +29,7 @@ def rows_forward(x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: 
     size, small = x.dtype.type(n), x.dtype.type(eps)
     for part in _pieces(rows, n):
         to, centre, spread = y[part], mean[part], var[part]
-        np.add.reduce(x[part], 1, keepdims=True, out=centre)
+        x[part].dot(ones(n, x.dtype), out=centre[:, 0])
         centre /= size
         np.subtract(x[part], centre, out=to)
         np.einsum("ij,ij->i", to, to, out=spread[:, 0])
@@ -52,7 +54,7 @@ def rows_gradient(g: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray,
         scaled = np.multiply(g[part], weight, out=to) if weight is not None else g[part]
         through_var = np.einsum("ij,ij->i", scaled, unit)
         through_var *= share
-        through_mean = np.add.reduce(scaled, 1)
+        through_mean = scaled.dot(ones(n, x.dtype))
         through_mean *= share
         unit *= through_var[:, None]
         np.subtract(scaled, unit, out=to)
@@ -69,7 +71,7 @@ def rows_weight_gradient(g: ndarray, x: ndarray, mean: ndarray, inverse: ndarray
         unit = x[part] - mean[part]
         unit *= inverse[part]
         unit *= g[part]
-        out += np.add.reduce(unit, 0)
+        out += ones(len(unit), x.dtype).dot(unit)
     return out
 
 

@@ -19,6 +19,7 @@ from naiad.ops.arithmetic import where_op
 from naiad.ops.convert import cast
 from naiad.ops.forms import into, numpy_names
 from naiad.ops.movement import expand_op, reshape_op
+from naiad.ops.rows import leading_sums
 
 Dims = tuple[int, ...]
 
@@ -69,6 +70,8 @@ def need_float(name: str, input: Tensor, of: dtype | None = None) -> Tensor:
 )
 def sum_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The sum over dimensions, in the operand's dtype."""
+    if not keepdim and dim and dim[-1] == len(dim) - 1 < input.ndim - 1:  # the gradient of a bias, for one
+        return leading_sums(input, len(dim))
     return np.add.reduce(input, dim, input.dtype, None, keepdim)  # type: ignore[call-overload] # by position: quicker
 
 
@@ -101,7 +104,8 @@ def sum(
         input = cast(input, dtype=dtype)
     if axis is not None:
         dim = axis
-    result = sum_dims(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim if keepdims is None else keepdims)
+    dims = tuple(range(input._array.ndim)) if dim is None else normalize_dims(dim, input.ndim)
+    result = sum_dims(input, dim=dims, keepdim=keepdim if keepdims is None else keepdims)
     if dtype is not None and result._dtype is not dtype:  # autocast has its own view, but the caller was explicit
         result = cast(result, dtype=dtype)
     return result if out is None else deliver(result, out)
