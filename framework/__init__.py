@@ -50,7 +50,8 @@ from naiad.core.state import (
     set_default_dtype,
     set_grad_enabled,
 )
-from naiad.core.tensor import Size, Tensor, install_methods, is_tensor
+from naiad.core.tensor import Size, Tensor, is_tensor
+from naiad.core.tensor import install_methods as _install_methods
 
 # isort: split
 import naiad.ops as _ops  # fills the table, so it comes before the next lines
@@ -64,8 +65,8 @@ __version__ = "0.1.0"
 globals().update({_d.name: _d for _d in _dtype.ALL})
 globals().update(_dtype.ALIASES)
 globals().update(_PUBLIC["naiad"])
-install_methods(_PUBLIC["Tensor"])
-install_methods(_copying.METHODS)
+_install_methods(_PUBLIC["Tensor"])
+_install_methods(_copying.METHODS)
 _einops_backend.install()
 
 newaxis = None
@@ -78,8 +79,7 @@ def get_default_device() -> device:
 
 # Loaded at first touch: `import naiad` alone makes all of them reachable, and costs nothing until then.
 _MODULES = (
-    *("nn", "optim", "utils", "cuda", "linalg", "fft", "special", "random", "accelerator", "backends"),
-    "cpu",
+    *("nn", "optim", "utils", "cuda", "cpu", "linalg", "special", "random", "accelerator", "backends"),
     *("serialization", "multiprocessing", "amp", "library", "testing", "version"),
 )
 _LAZY = {
@@ -106,11 +106,7 @@ def __getattr__(name: str) -> _Any:
         globals()[name] = value
         return value
     if name in _MODULES:
-        try:
-            return _import_module(f"naiad.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"naiad.{name}":
-                raise
+        return _import_module(f"naiad.{name}")
     raise AttributeError(f"module 'naiad' has no attribute {name!r}")
 
 

@@ -18,12 +18,16 @@ from naiad import einops_backend as einops_backend
 from naiad import info as info
 from naiad import library as library
 from naiad import linalg as linalg
+from naiad import multiprocessing as multiprocessing
 from naiad import nn as nn
 from naiad import optim as optim
 from naiad import random as random
 from naiad import serialization as serialization
+from naiad import special as special
+from naiad import testing as testing
 from naiad import threads as threads
 from naiad import utils as utils
+from naiad import version as version
 from naiad.amp.autocast_mode import autocast as autocast
 from naiad.amp.autocast_mode import autocast_decrement_nesting as autocast_decrement_nesting
 from naiad.amp.autocast_mode import autocast_increment_nesting as autocast_increment_nesting
@@ -68,7 +72,6 @@ from naiad.core.state import set_default_dtype as set_default_dtype
 from naiad.core.state import set_grad_enabled as set_grad_enabled
 from naiad.core.tensor import Size as Size
 from naiad.core.tensor import Tensor as Tensor
-from naiad.core.tensor import install_methods as install_methods
 from naiad.core.tensor import is_tensor as is_tensor
 from naiad.determinism import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
 from naiad.determinism import use_deterministic_algorithms as use_deterministic_algorithms
