@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGING := pyproject.toml setup.py
 TESTED := $(VENV)/.test$(if $(ORACLE),-oracle)
 
-.PHONY: help train test test-gpu lint format types stubs wheel clean
+.PHONY: help train test test-gpu lint format types stubs pre-commit wheel clean
 
 help:
 	@echo "make train     train a small conv net on handwritten digits (ARGS='--epochs 3' passes options on)"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint      ruff: rules and formatting; make format repairs what it can"
 	@echo "make types     mypy over the whole package"
 	@echo "make stubs     write the .pyi files of the generated ops anew"
+	@echo "make pre-commit  lint and format before each commit from now on"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make clean     remove what these targets made"
 
@@ -50,6 +51,9 @@ types: $(VENV)/.dev
 
 stubs: $(VENV)/.dev
 	$(BIN)/python .ci/make_stubs.py
+
+pre-commit: $(VENV)/.dev
+	$(BIN)/pre-commit install
 
 wheel: $(VENV)/.base
 	rm -rf build/lib build/bdist.* dist
