@@ -40,9 +40,13 @@ from naiad.nn.modules.activation import Softsign as Softsign
 from naiad.nn.modules.activation import Tanh as Tanh
 from naiad.nn.modules.activation import Tanhshrink as Tanhshrink
 from naiad.nn.modules.activation import Threshold as Threshold
+from naiad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from naiad.nn.modules.batchnorm import BatchNorm1d as BatchNorm1d
 from naiad.nn.modules.batchnorm import BatchNorm2d as BatchNorm2d
 from naiad.nn.modules.batchnorm import BatchNorm3d as BatchNorm3d
+from naiad.nn.modules.batchnorm import LazyBatchNorm1d as LazyBatchNorm1d
+from naiad.nn.modules.batchnorm import LazyBatchNorm2d as LazyBatchNorm2d
+from naiad.nn.modules.batchnorm import LazyBatchNorm3d as LazyBatchNorm3d
 from naiad.nn.modules.channelshuffle import ChannelShuffle as ChannelShuffle
 from naiad.nn.modules.container import ModuleDict as ModuleDict
 from naiad.nn.modules.container import ModuleList as ModuleList
@@ -53,6 +57,12 @@ from naiad.nn.modules.conv import Conv3d as Conv3d
 from naiad.nn.modules.conv import ConvTranspose1d as ConvTranspose1d
 from naiad.nn.modules.conv import ConvTranspose2d as ConvTranspose2d
 from naiad.nn.modules.conv import ConvTranspose3d as ConvTranspose3d
+from naiad.nn.modules.conv import LazyConv1d as LazyConv1d
+from naiad.nn.modules.conv import LazyConv2d as LazyConv2d
+from naiad.nn.modules.conv import LazyConv3d as LazyConv3d
+from naiad.nn.modules.conv import LazyConvTranspose1d as LazyConvTranspose1d
+from naiad.nn.modules.conv import LazyConvTranspose2d as LazyConvTranspose2d
+from naiad.nn.modules.conv import LazyConvTranspose3d as LazyConvTranspose3d
 from naiad.nn.modules.distance import CosineSimilarity as CosineSimilarity
 from naiad.nn.modules.distance import PairwiseDistance as PairwiseDistance
 from naiad.nn.modules.dropout import AlphaDropout as AlphaDropout
@@ -68,11 +78,16 @@ from naiad.nn.modules.fold import Unfold as Unfold
 from naiad.nn.modules.instancenorm import InstanceNorm1d as InstanceNorm1d
 from naiad.nn.modules.instancenorm import InstanceNorm2d as InstanceNorm2d
 from naiad.nn.modules.instancenorm import InstanceNorm3d as InstanceNorm3d
+from naiad.nn.modules.instancenorm import LazyInstanceNorm1d as LazyInstanceNorm1d
+from naiad.nn.modules.instancenorm import LazyInstanceNorm2d as LazyInstanceNorm2d
+from naiad.nn.modules.instancenorm import LazyInstanceNorm3d as LazyInstanceNorm3d
 from naiad.nn.modules.linear import Bilinear as Bilinear
 from naiad.nn.modules.linear import Identity as Identity
+from naiad.nn.modules.linear import LazyLinear as LazyLinear
 from naiad.nn.modules.linear import Linear as Linear
 from naiad.nn.modules.loss import BCELoss as BCELoss
 from naiad.nn.modules.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
+from naiad.nn.modules.loss import CTCLoss as CTCLoss
 from naiad.nn.modules.loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from naiad.nn.modules.loss import CrossEntropyLoss as CrossEntropyLoss
 from naiad.nn.modules.loss import GaussianNLLLoss as GaussianNLLLoss
@@ -136,6 +151,7 @@ from naiad.nn.modules.rnn import LSTM as LSTM
 from naiad.nn.modules.rnn import RNN as RNN
 from naiad.nn.modules.rnn import RNNBase as RNNBase
 from naiad.nn.modules.sparse import Embedding as Embedding
+from naiad.nn.modules.sparse import EmbeddingBag as EmbeddingBag
 from naiad.nn.modules.transformer import Transformer as Transformer
 from naiad.nn.modules.transformer import TransformerDecoder as TransformerDecoder
 from naiad.nn.modules.transformer import TransformerDecoderLayer as TransformerDecoderLayer
@@ -147,4 +163,6 @@ from naiad.nn.modules.upsampling import UpsamplingNearest2d as UpsamplingNearest
 from naiad.nn.parallel.data_parallel import DataParallel as DataParallel
 from naiad.nn.parameter import Buffer as Buffer
 from naiad.nn.parameter import Parameter as Parameter
+from naiad.nn.parameter import UninitializedBuffer as UninitializedBuffer
+from naiad.nn.parameter import UninitializedParameter as UninitializedParameter
 

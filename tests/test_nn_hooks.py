@@ -1,7 +1,12 @@
 """Forward and backward hooks: when they are called, with what, and what their results change."""
 
+import copy
+import pickle
+
 import pytest
 from nn_oracle import outcome, same
+
+from naiad import nn
 
 # What PyTorch, and naiad likewise, remarks on where no input requires a gradient.
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")
@@ -173,3 +178,19 @@ def test_an_always_called_hook_that_raises_is_only_told():
     m.register_forward_hook(lambda mod, args, out: 1 / 0, always_call=True)
     with pytest.warns(UserWarning, match="always_call"), pytest.raises(ValueError, match="on purpose"):
         m(3)
+
+
+def test_a_copied_handle_removes_the_copys_hook():
+    for copied in (copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))):
+        net = nn.Linear(2, 2)
+        net.handle = net.register_forward_pre_hook(show, with_kwargs=True)
+        twin = copied(net)
+        twin.handle.remove()
+        assert not twin._forward_pre_hooks and not twin._forward_pre_hooks_with_kwargs
+        assert len(net._forward_pre_hooks) == 1
+        other = twin.register_forward_pre_hook(show)
+        assert other.id not in (net.handle.id, twin.handle.id)
+
+
+def show(module, args, kwargs):
+    """A hook that does nothing."""

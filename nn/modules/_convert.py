@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import naiad
 from naiad.core.tensor import Tensor
 from naiad.nn.modules._tables import Tables
-from naiad.nn.parameter import Parameter
+from naiad.nn.parameter import Parameter, is_lazy
 
 Self = TypeVar("Self", bound="Conversion")
 
@@ -26,7 +26,7 @@ class Conversion(Tables):
                 self._parameters[name] = _converted(parameter, fn)
         for name, buffer in self._buffers.items():
             if buffer is not None:
-                self._buffers[name] = fn(buffer)
+                self._buffers[name] = _lazily_converted(buffer, fn) if is_lazy(buffer) else fn(buffer)
         return self
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
@@ -85,6 +85,8 @@ class Conversion(Tables):
 
 def _converted(parameter: Parameter, fn: Callable[[Tensor], Tensor]) -> Parameter:
     """``parameter`` with its data (and gradient) replaced by ``fn`` of it."""
+    if is_lazy(parameter):
+        return _lazily_converted(parameter, fn)
     with naiad.no_grad():
         data = fn(parameter.data)
         grad = None if parameter.grad is None else fn(parameter.grad.data)
@@ -102,6 +104,13 @@ def _converted(parameter: Parameter, fn: Callable[[Tensor], Tensor]) -> Paramete
     else:
         parameter.data = data
     return parameter
+
+
+def _lazily_converted(tensor: Any, fn: Callable[[Tensor], Tensor]) -> Any:
+    """What has no memory yet only changes the dtype and device that it will have."""
+    with naiad.no_grad():
+        tensor.data = fn(tensor.data)
+    return tensor
 
 
 def _parse_to(

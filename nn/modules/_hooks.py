@@ -35,6 +35,18 @@ class RemovableHandle:
             if hooks is not None:
                 hooks.pop(self.id, None)
 
+    def __getstate__(self) -> tuple:
+        # Copies of a module are to have handles on their own hooks, so the dictionaries travel along.
+        return self.hooks_dict_ref(), self.id, [extra() for extra in self.extra_dict_ref]
+
+    def __setstate__(self, state: tuple) -> None:
+        hooks, self.id, extras = state
+        # Those that were gone before the copy was made: nothing to remove from.
+        gone: OrderedDict = OrderedDict()
+        self.hooks_dict_ref = weakref.ref(gone if hooks is None else hooks)
+        self.extra_dict_ref = tuple(weakref.ref(extra) for extra in extras if extra is not None)
+        RemovableHandle._ids = itertools.count(max(next(RemovableHandle._ids), self.id + 1))
+
     def __enter__(self) -> RemovableHandle:
         return self
 

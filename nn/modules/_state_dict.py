@@ -10,7 +10,7 @@ from typing import Any
 import naiad
 from naiad.core.tensor import Tensor
 from naiad.nn.modules._tables import Tables
-from naiad.nn.parameter import Parameter
+from naiad.nn.parameter import Parameter, is_lazy
 
 _EXTRA_STATE_KEY_SUFFIX = "_extra_state"
 
@@ -80,7 +80,7 @@ class StateDict(Tables):
         """Write this module's own entries; subclasses may override."""
         for name, value in (*self._parameters.items(), *self._persistent_buffers().items()):
             if value is not None:
-                destination[prefix + name] = value if keep_vars else value.detach()
+                destination[prefix + name] = value if keep_vars or is_lazy(value) else value.detach()
         if _has_extra_state(self, "get_extra_state"):
             destination[prefix + _EXTRA_STATE_KEY_SUFFIX] = self.get_extra_state()
 
@@ -193,6 +193,10 @@ def _load_one(module: Any, name: str, own: Tensor, key: str, given: Any, assign:
             f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object '
             f"from checkpoint but received {type(given)}"
         )
+    if is_lazy(own) and is_lazy(given):
+        return None  # neither has values yet
+    if is_lazy(own):
+        own.materialize(given.shape)  # type: ignore[attr-defined]
     if own.dim() == 0 and given.dim() == 1 and given.shape[0] > 0:
         given = given[0]  # scalars were saved as one-element vectors once
     if given.shape != own.shape:

@@ -8,10 +8,14 @@ import naiad
 from naiad.core.tensor import Tensor
 from naiad.nn import functional as F
 from naiad.nn import init
+from naiad.nn.modules.lazy import LazyNormMixin
 from naiad.nn.modules.module import Module
 from naiad.nn.parameter import Parameter
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+__all__ = [
+    *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+    *("LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d"),
+]
 
 
 class _NormBase(Module):
@@ -124,3 +128,37 @@ class BatchNorm3d(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         self._check_dim(input, 5)
+
+
+class _LazyBatchNorm(LazyNormMixin, _BatchNorm):
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(0, eps, momentum, False, False, device, dtype, bias=bias)
+        self._make_lazy(affine, bias, track_running_stats, device, dtype)
+
+
+class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
+    """A BatchNorm1d whose num_features is that of its first input."""
+
+    cls_to_become = BatchNorm1d
+
+
+class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
+    """A BatchNorm2d whose num_features is that of its first input."""
+
+    cls_to_become = BatchNorm2d
+
+
+class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
+    """A BatchNorm3d whose num_features is that of its first input."""
+
+    cls_to_become = BatchNorm3d

@@ -8,8 +8,12 @@ from typing import Any
 from naiad.core.tensor import Tensor
 from naiad.nn import functional as F
 from naiad.nn.modules.batchnorm import _NormBase
+from naiad.nn.modules.lazy import LazyNormMixin
 
-__all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
+__all__ = [
+    *("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+    *("LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d"),
+]
 
 
 class _InstanceNorm(_NormBase):
@@ -77,3 +81,37 @@ class InstanceNorm3d(_InstanceNorm):
     """(N, C, D, H, W) or (C, D, H, W), normalized over D, H and W."""
 
     _dims = 3
+
+
+class _LazyInstanceNorm(LazyNormMixin, _InstanceNorm):
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(0, eps, momentum, False, False, device, dtype, bias=bias)
+        self._make_lazy(affine, bias, track_running_stats, device, dtype)
+
+
+class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
+    """An InstanceNorm1d whose num_features is that of its first input."""
+
+    cls_to_become = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
+    """An InstanceNorm2d whose num_features is that of its first input."""
+
+    cls_to_become = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
+    """An InstanceNorm3d whose num_features is that of its first input."""
+
+    cls_to_become = InstanceNorm3d

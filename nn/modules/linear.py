@@ -9,10 +9,11 @@ import naiad
 from naiad.core.tensor import Tensor
 from naiad.nn import functional as F
 from naiad.nn import init
+from naiad.nn.modules.lazy import LazyModuleMixin
 from naiad.nn.modules.module import Module
-from naiad.nn.parameter import Parameter
+from naiad.nn.parameter import Parameter, UninitializedParameter
 
-__all__ = ["Bilinear", "Identity", "Linear"]
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 class Identity(Module):
@@ -102,3 +103,39 @@ class Bilinear(Module):
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
             f"out_features={self.out_features}, bias={self.bias is not None}"
         )
+
+
+class LazyLinear(LazyModuleMixin, Linear):
+    """A Linear whose in_features is that of its first input."""
+
+    cls_to_become = Linear
+
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(0, 0, False)
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        self.out_features = out_features
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def _inputs_known(self) -> bool:
+        return self.in_features != 0
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take the size of the input's last dimension."""
+        if self.has_uninitialized_params():
+            self.in_features = input.shape[-1]
+            with naiad.no_grad():
+                for parameter, shape in (
+                    (self.weight, (self.out_features, self.in_features)),
+                    (self.bias, (self.out_features,)),
+                ):
+                    if isinstance(parameter, UninitializedParameter):
+                        parameter.materialize(shape)
+            self.reset_parameters()
+        if self.in_features == 0:  # its weights were loaded
+            given, own = input.shape[-1], self.weight.shape[-1]
+            if given != own:
+                raise AssertionError(
+                    f"The in_features inferred from input: {given} is not equal to in_features from self.weight: {own}"
+                )
+            self.in_features = input.shape[-1]
