@@ -2,6 +2,7 @@
 
 from naiad.nn.modules import utils  # noqa: F401 - reached as an attribute
 from naiad.nn.modules.activation import *  # noqa: F403
+from naiad.nn.modules.adaptive import *  # noqa: F403
 from naiad.nn.modules.batchnorm import *  # noqa: F403
 from naiad.nn.modules.channelshuffle import *  # noqa: F403
 from naiad.nn.modules.container import *  # noqa: F403
