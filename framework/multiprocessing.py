@@ -98,7 +98,7 @@ class ProcessContext:
             return True
         failed = None
         for sentinel in connection.wait(list(self._running), timeout=timeout):
-            i = self._running.pop(sentinel)  # type: ignore[call-overload]
+            i = self._running.pop(sentinel)
             self.processes[i].join()
             if self.processes[i].exitcode != 0 and failed is None:
                 failed = i
