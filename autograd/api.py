@@ -15,7 +15,7 @@ from naiad.core.dtype import FLOAT
 from naiad.core.op import public
 from naiad.core.state import replace
 from naiad.core.tensor import Tensor, wrap
-from naiad.ops.convert import cast
+from naiad.ops.convert import cast, clone_op
 from naiad.ops.creation import full_op
 
 
@@ -64,7 +64,7 @@ def _backward(
         for tensor in wanted or ():
             if tensor._node in task.nodes:
                 found = task.nodes[tensor._node]
-                tensor._grad = found if tensor._grad is None else tensor._grad + found
+                tensor._grad = clone_op(found) if tensor._grad is None else tensor._grad + found
     finally:
         replace(state)
 
@@ -141,7 +141,7 @@ def _seed(i: int, root: Tensor, gradient: Tensor | None) -> Tensor:
         )
     shape = root._array.shape
     if gradient is None:
-        if root.numel() != 1:
+        if root._array.size != 1:
             raise RuntimeError(
                 f"grad can be implicitly created only for scalar outputs, not for shape {list(shape)}: "
                 "reduce it first (.sum(), .mean()) or pass gradient="

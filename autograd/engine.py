@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from naiad.autograd.pull import write_pull
 from naiad.autograd.record import Node
-from naiad.core.device import CPU
-from naiad.core.dtype import COMPLEX, FROM_NUMPY
-from naiad.core.state import State, current, replace
-from naiad.core.tensor import LeafHooks, Tensor, wrap
-from naiad.ops.convert import cast, clone_op
-from naiad.ops.movement import sum_to
+from naiad.core.state import State, current, replace, with_grad
+from naiad.core.tensor import LeafHooks, Tensor
+from naiad.ops.convert import clone_op
 
 _FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -49,7 +47,7 @@ class Pass:
     def run(self, roots: Sequence[Tensor], seeds: Sequence[Tensor]) -> None:
         """Send the seeds' gradients from the roots down to the leaves."""
         for seed in seeds:
-            self.taken.add(id(_memory(seed._array)))
+            self.taken.add(id(memory_of(seed._array)))
         wanted: set[Node] = set()
         if self.wanted is not None:
             wanted = {t._node for t in self.wanted if t._node is not None}
@@ -67,7 +65,12 @@ class Pass:
                 g = _through_hooks(node, g)
             if node in wanted:
                 self.nodes[node] = g
-            self.pull_back(node, g)
+            if node.saved is None:
+                raise RuntimeError(_FREED.format(op=node.op.name))
+            plan = node.plan
+            (plan.pull or write_pull(node.op, plan))(self, node, g)
+            if plan.tensors and not self.keep_graph:
+                node.saved = None
             if node.sequence in last_use:
                 self.accumulate(last_use[node.sequence])
 
@@ -85,41 +88,6 @@ class Pass:
             if is_node:
                 heappush(self.heap, (-edge.sequence, edge))
 
-    def pull_back(self, node: Node, g: Any) -> None:
-        """Apply a node's formulas to the gradient of its output, and send the results on."""
-        op, needed = node.op, self.needed
-        if node.saved is None:
-            raise RuntimeError(_FREED.format(op=op.name))
-        if op.pull is not None:
-            op.pull(self, node, g)
-            return
-        for i, edge in enumerate(node.edges):
-            if edge is None or (needed is not None and edge not in needed):
-                continue
-            number = 0 if op.variadic else i
-            formula, wants = op.grads[number], op.names[number]
-            if formula is None:
-                continue
-            gradient = formula(g, *_arguments(node, wants, i)) if wants else formula(g)
-            if gradient is None:
-                continue
-            # What `send` does, without the call: this loop is most of what a small step costs.
-            if edge.__class__ is Node:
-                if gradient._array.shape != edge.shape or gradient._dtype is not edge.dtype:
-                    gradient = fitted(gradient, edge.shape, edge.dtype)
-                if edge in self.pending:
-                    self.pending[edge] = self.pending[edge] + gradient
-                else:
-                    self.pending[edge] = gradient
-                    heappush(self.heap, (-edge.sequence, edge))
-            else:
-                if gradient._array.shape != edge._array.shape or gradient._dtype is not edge._dtype:
-                    gradient = fitted(gradient, edge._array.shape, edge._dtype)
-                before = self.leaves.get(edge)
-                self.leaves[edge] = gradient if before is None else before + gradient
-        if not self.keep_graph and node.plan.tensors:
-            node.saved = None
-
     # ------------------------------------------------------------ leaves
     def accumulate(self, some: Sequence[Tensor] | None = None) -> None:
         """Put the sums that arrived at leaves into their `.grad`, through their hooks."""
@@ -132,7 +100,7 @@ class Pass:
                 self.hooked = True
                 gradient = _apply_hooks(hooks.hooks, gradient)
             if leaf._grad is None:
-                leaf._grad = clone_op(gradient) if create_graph else self._own(gradient)
+                leaf._grad = clone_op(gradient) if create_graph or not self._free(gradient) else gradient
             elif create_graph:
                 leaf._grad = leaf._grad + gradient
             else:
@@ -143,75 +111,22 @@ class Pass:
                     after(leaf)
                 replace(state)
 
-    def _own(self, gradient: Tensor) -> Tensor:
-        """A gradient with memory of its own: formulas may hand one array to several leaves, or a view, or a hook."""
+    def _free(self, gradient: Tensor) -> bool:
+        """Whether a leaf may have this gradient: formulas may hand one array to several, or a view, or a hook."""
         array = gradient._array
-        memory = _memory(array)
-        free = id(memory) not in self.taken and not self.hooked
-        self.taken.add(id(memory))
-        if gradient._device.kind != CPU:
+        memory = memory_of(array)
+        if memory is array:
+            whole = array.base is None and array.flags.c_contiguous
+        else:
             whole = memory is not None and array.is_contiguous and array.nbytes == memory.nbytes
-            return wrap(array, gradient._dtype, gradient._device) if free and whole else clone_op(gradient)
-        if not (free and array.base is None and array.flags.c_contiguous):
-            array = np.array(array, order="C")
-        return wrap(array, gradient._dtype, gradient._device)
+        free = whole and id(memory) not in self.taken and not self.hooked
+        self.taken.add(id(memory))
+        return free
 
 
-def _memory(array: Any) -> Any:
+def memory_of(array: Any) -> Any:
     """What two arrays must not share: an ndarray itself (a view is told by its base), a device array's buffer."""
-    return array if isinstance(array, np.ndarray) else array.buffer
-
-
-def fitted(gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
-    """A gradient in the shape and dtype of what it is a gradient of."""
-    if gradient._array.shape != shape:
-        gradient = sum_to(gradient, shape)
-    if gradient._dtype is not dtype:
-        if gradient._dtype.kind == COMPLEX and dtype.kind != COMPLEX:
-            gradient = gradient.real  # the gradient of a real operand is real
-        gradient = cast(gradient, dtype=dtype)
-    return gradient
-
-
-def _arguments(node: Node, wants: Sequence, operand: int) -> list:
-    """The values of what a formula names."""
-    values: list = []
-    saved, plan = node.saved, node.plan
-    assert saved is not None
-    for key in wants:
-        if key.__class__ is str:
-            values.append(operand if key == "index" and node.op.variadic else (node.attrs or {})[key])
-            continue
-        at = plan[key]
-        value, cell = saved[at], saved[at + 1]
-        if cell is not None:
-            if key < 0:
-                value = _result(node, key, value, cell, saved[at + 2])
-            elif value._version is not cell or cell[0] != saved[at + 2]:
-                what = node.op.operands[0 if node.op.variadic else key]
-                raise RuntimeError(overwritten(node.op.name, what, value._array.shape, saved[at + 2], cell[0]))
-        values.append(value)
-    return values
-
-
-def _result(node: Node, key: int, array: Any, cell: list, version: int) -> Tensor:
-    """A saved output as a tensor again; the first one with its history."""
-    if cell[0] != version:
-        raise RuntimeError(overwritten(node.op.name, "its result", array.shape, version, cell[0]))
-    out = wrap(array, node.dtype if key == -1 else FROM_NUMPY[array.dtype], node.device)
-    out._version = cell
-    if key == -1:
-        out._node, out._needs_grad = node, True
-    return out
-
-
-def overwritten(op: str, what: str, shape: tuple, then: int, now: int) -> str:
-    """The message for a saved tensor that has been written into since."""
-    return (
-        "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"{op} saved {what} (shape {list(shape)}) at version {then}, and it is at version {now} now. Use the "
-        "out-of-place form of the op that wrote into it, or let that op write into a clone()"
-    )
+    return array if array.__class__ is np.ndarray else array.buffer
 
 
 def _apply_hooks(hooks: dict, g: Tensor) -> Tensor:
@@ -275,5 +190,5 @@ def _last_uses(roots: Sequence[Tensor]) -> dict[int, list[Tensor]]:
 def with_grad_mode(create_graph: bool) -> State:
     """Switch grad mode for a pass; returns the state to put back."""
     state = current()
-    replace(State(create_graph, state.modes, state.inference))
+    replace(with_grad(state, create_graph))
     return state

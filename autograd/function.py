@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from naiad.autograd.engine import Pass, fitted, overwritten
+from naiad.autograd.engine import Pass, memory_of
+from naiad.autograd.pull import fitted, overwritten
 from naiad.autograd.record import Node
 from naiad.core.dtype import FLOAT
 from naiad.core.op import Op
@@ -72,7 +73,7 @@ class Context:
             raise RuntimeError("a tensor saved for backward has had its .data replaced since")
         if cell[0] != version:
             assert self._node is not None
-            raise RuntimeError(overwritten(self._node.op.name, "a tensor", tensor._array.shape, version, cell[0]))
+            raise overwritten(self._node.op.name, "a tensor", tensor._array.shape, version, cell[0])
         if output is not None:
             tensor._version = cell
             tensor._node, tensor._needs_grad = output[0](), True
@@ -127,7 +128,9 @@ class _FunctionOp(Op):
             )
         for edge, gradient in zip(node.edges, results, strict=True):
             if edge is not None and gradient is not None:
-                task.send(edge, self._checked(gradient, edge))
+                gradient = self._checked(gradient, edge)
+                task.taken.add(id(memory_of(gradient._array)))  # its author may have kept it
+                task.send(edge, gradient)
         if not task.keep_graph:
             ctx._saved = None
             node.saved = None

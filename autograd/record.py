@@ -7,6 +7,7 @@ It sits below the core (it imports nothing but dtypes and state), so a tensor he
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -20,8 +21,8 @@ class Node:
 
     sequence: grows with time, so a consumer is always younger than its producers.
     edges: per operand the Node that made it, the leaf Tensor itself, or None where no gradient is wanted.
-    plan: key -> position in `saved`, which is flat: value, version cell, version at the time of saving, three by three
-    (fewer objects for the garbage collector to walk than tuples). None once it has been freed.
+    saved: the values of the plan's keys, flat (fewer objects for the garbage collector to walk), see `slots`. None
+    once it has been freed.
     """
 
     __slots__ = (
@@ -31,7 +32,7 @@ class Node:
     sequence: int
     op: Any
     edges: tuple
-    saved: list | None
+    saved: tuple | None
     plan: Plan
     attrs: dict | None
     shape: tuple[int, ...]
@@ -88,27 +89,76 @@ def add_hook(holder: Any, hook: Callable) -> HookHandle:
     return handle
 
 
-class Plan(dict):
-    """Where a node keeps what its formulas name. `tensors`: whether any of it is a tensor, which backward frees."""
+class Plan:
+    """What the nodes of an op keep when the operands in `mask` want gradients: worked out once for all of them.
 
-    __slots__ = ("tensors",)
-    tensors: bool
-
-
-def make_plan(names: Sequence[tuple], mask: int, variadic: bool) -> Plan:
-    """What must be saved when the operands in `mask` want gradients: key -> position.
-
-    A key is an operand's number, -1 - j for output j, or a tuple ("shape" | "dtype", operand's number); formulas also
-    name attributes, which are strings and need no saving.
+    keys: what the formulas name: an operand's number, -1 - j for output j, or ("shape" | "dtype", operand's number).
+    Attributes, which are strings, need no saving.
+    tensors: whether any of it is a tensor, which backward frees.
+    save: (operands, mask, first output, outputs) -> (edges, saved), a function written for these keys.
+    pull: (pass, node, gradient): sends the gradient on to the edges; the engine writes it at first use, if the op has
+    none of its own.
     """
-    keys = Plan()
-    for i, wanted in enumerate(names):
-        if variadic or mask >> i & 1:
-            for key in wanted:
-                if not isinstance(key, str) and key not in keys:
-                    keys[key] = 3 * len(keys)
-    keys.tensors = any(key.__class__ is int for key in keys)
-    return keys
+
+    __slots__ = ("keys", "mask", "tensors", "save", "pull")
+
+    def __init__(self, names: Sequence[tuple], mask: int, variadic: bool, pull: Callable | None) -> None:
+        wanted = [key for i, keys in enumerate(names) if variadic or mask >> i & 1 for key in keys]
+        self.keys: tuple = tuple(dict.fromkeys(key for key in wanted if not isinstance(key, str)))
+        self.mask = mask
+        self.tensors = any(key.__class__ is int for key in self.keys)
+        self.save: Callable = written(_save_text(self.keys, 0 if variadic else mask, len(names)))
+        self.pull = pull
+
+
+@cache
+def written(text: str) -> Any:
+    """The function that a text defines. Most ops share a few texts."""
+    scope: dict[str, Any] = {"plain": _PLAIN}
+    exec(compile(text, "<naiad autograd>", "exec"), scope)  # noqa: S102 - the text is made of operand numbers
+    return next(reversed(scope.values()))
+
+
+def slots(key: Any) -> list[str]:
+    """The names of what is saved for a key: a fact, or a value, its version cell, and the version it had then."""
+    if key.__class__ is not int:
+        return [f"{key[0]}{key[1]}"]
+    name = f"x{key}" if key >= 0 else f"y{-1 - key}"
+    return [name, f"cell_{name}", f"then_{name}"]
+
+
+def _save_text(keys: Sequence, mask: int, count: int) -> str:
+    """The source of a plan's `save`, for `count` operands; mask: 0 for any number of them."""
+    lines, saved = [], []
+    for key in keys:
+        saved += slots(key)
+        if key.__class__ is not int:
+            lines.append(f"{saved[-1]} = {_FACTS[key[0]].format(f'xs[{key[1]}]')}")
+            continue
+        value, cell, then = slots(key)
+        if key < 0:  # never the Tensor of a result: that would be a reference cycle
+            source = "out" if key == -1 else f"outs[{-1 - key}]"
+            lines += [f"{value}, {cell} = {source}._array, {source}._version", f"{then} = {cell}[0]"]
+        elif mask >> key & 1:
+            lines += [f"{value} = xs[{key}]", f"{cell} = {value}._version", f"{then} = {cell}[0]"]
+        else:  # perhaps a number, or None
+            lines += [f"{value} = xs[{key}]", f"{cell} = None if {value}.__class__ in plain else {value}._version"]
+            lines += [f"{then} = {cell} and {cell}[0]"]
+    if mask:
+        edges = [f"xs[{i}]._node or xs[{i}]" if mask >> i & 1 else "None" for i in range(count)]
+        told = f"({', '.join(edges)},)"
+    else:
+        told = "tuple([(x._node or x) if mask >> i & 1 else None for i, x in enumerate(xs)])"
+    lines.append(f"return {told}, ({''.join(f'{s}, ' for s in saved)})")
+    return "\n    ".join(["def save(xs, mask, out, outs):", *lines]) + "\n"
+
+
+# A fact is kept in place of a tensor, so that it need not stay alive.
+_FACTS = {
+    "shape": "{0} if {0} is None else {0}._array.shape",
+    "dtype": "{0} if {0} is None else {0}._dtype",
+    "shapes": "[x._array.shape for x in xs]",
+}
 
 
 def record(op: Any, xs: Sequence, mask: int, out: Any, attrs: dict | None = None, outs: Sequence = ()) -> Node:
@@ -120,45 +170,8 @@ def record(op: Any, xs: Sequence, mask: int, out: Any, attrs: dict | None = None
     node.sequence, node.op, node.attrs = next_sequence(), op, attrs
     node.shape, node.dtype, node.device = out._array.shape, out._dtype, out._device
     node.hooks = node.retained = node.metadata = None
-    if len(xs) == 1:
-        x = xs[0]
-        node.edges = (x._node or x,)
-    elif len(xs) == 2:
-        x, y = xs
-        node.edges = ((x._node or x) if mask & 1 else None, (y._node or y) if mask & 2 else None)
-    else:
-        node.edges = tuple([(x._node or x) if mask >> i & 1 else None for i, x in enumerate(xs)])
-    plan = op.plans.get(mask)
-    if plan is None:
-        plan = op.plan(mask)
-    node.plan = plan
-    saved: list = []
-    for key in plan:
-        if key.__class__ is not int:
-            saved += (_fact(key, xs), None, 0)
-        elif key >= 0:
-            x = xs[key]
-            if x.__class__ in _PLAIN:
-                saved += (x, None, 0)
-            else:
-                cell = x._version
-                saved += (x, cell, cell[0])
-        else:  # never the Tensor of a result: that would be a reference cycle
-            x = out if key == -1 else outs[-1 - key]
-            cell = x._version
-            saved += (x._array, cell, cell[0])
-    node.saved = saved
+    plan = node.plan = op.plans.get(mask) or op.plan(mask)
+    node.edges, node.saved = plan.save(xs, mask, out, outs)
     out._node = node
     out._needs_grad = True
     return node
-
-
-def _fact(key: tuple[str, int], xs: Sequence) -> Any:
-    """A shape or dtype that a formula wants, so that it need not keep the tensor alive."""
-    what, which = key
-    if what == "shapes":
-        return [x._array.shape for x in xs]
-    x = xs[which]
-    if x is None:
-        return None
-    return x._array.shape if what == "shape" else x._dtype

@@ -216,3 +216,28 @@ def test_gradcheck_can_be_called_after_its_module_was_imported():
     x = naiad.tensor([0.5, 2.0], dtype=naiad.float64, requires_grad=True)
     assert naiad.autograd.gradcheck(lambda x: x * x, (x,))
     assert module(lambda x: x * x, (x,))
+
+
+def test_a_leaf_gets_a_gradient_of_its_own():
+    """Not the tensor that a backward keeps, nor the memory of another tensor's gradient."""
+    kept = naiad.ones(3)
+
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return kept
+
+    x = naiad.zeros(3, requires_grad=True)
+    Kept.apply(x).sum().backward()
+    x.grad.zero_()
+    assert kept.tolist() == [1, 1, 1]
+
+    x.grad = None
+    y = x + 1
+    (y + 1).sum().backward(inputs=[x, y])
+    x.grad.zero_()
+    assert y.grad.tolist() == [1, 1, 1]

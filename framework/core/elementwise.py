@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.autograd.record import record
+from naiad.autograd.record import Plan, record
 from naiad.core import backend
 from naiad.core.derive import derive
 from naiad.core.device import CPU, CPU_DEVICE, CUDA, device
@@ -172,7 +172,7 @@ class Elementwise(Op):
         return shape, common.to_real() if self.result == "real" else self.result or common
 
     # ------------------------------------------------------------ deriving
-    def plan(self, mask: int) -> dict:
+    def plan(self, mask: int) -> Plan:
         if not self.grads:
             self.set_formulas([self._formula(i) for i in range(len(self.operands))])
         return super().plan(mask)
@@ -197,7 +197,7 @@ class Elementwise(Op):
             return zero_of.call, ()
         names = _operand_names(body)
         if getattr(body, "__source__", "").endswith(f":\n    return {names[0]}\n"):
-            return _identity, ()
+            return identity, ()
         flags = [f for f in self.flag_names if f in saved]
         return Elementwise(f"{self.name}_grad_{operand}", body, names, flags=flags).call, saved
 
@@ -210,7 +210,8 @@ class Elementwise(Op):
         return made
 
 
-def _identity(g: Tensor) -> Tensor:
+def identity(g: Tensor) -> Tensor:
+    """The derivative of a sum: the engine need not call it."""
     return g
 
 

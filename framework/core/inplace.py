@@ -45,8 +45,8 @@ class InPlace(Op):
             check_writable(self.name, x)
         before = alias(x)
         if mask:
-            plan = self.op.plans.get(mask)
-            if 0 in (self.op.plan(mask) if plan is None else plan):
+            plan = self.op.plans.get(mask) or self.op.plan(mask)
+            if 0 in plan.keys:
                 # A formula needs the old values, which are about to be overwritten.
                 before._array = _copy(x)
         _write(self, state, x, xs, attrs)

@@ -194,10 +194,8 @@ def _for_two(general: Callable, program: Program, dtypes: Sequence[np.dtype], re
             return general(a, b)
         if not b.flags.c_contiguous:
             return general(a, b)
-        if not a.flags.c_contiguous:
-            if any(a.strides):
-                return general(a, b)
-            a = a[(0,) * len(shape) + (...,)]  # it repeats one number, as the gradient of a sum does
+        if not a.flags.c_contiguous and any(a.strides):  # it may repeat one number, as the gradient of a sum does
+            return general(a, b)
         out = empty(shape, result)
         scratch = [empty(shape, d) for d in registers]
         try:

@@ -23,8 +23,6 @@ ndarray = np.ndarray
 
 _BITS: dict[int, Any] = {1: np.dtype(np.int8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 _BOOL = np.dtype(np.bool_)
-_INT8 = _BITS[1]
-_ONE = np.ones((), _INT8)
 _FEW = 256  # elements: up to here one call of np.where is quicker than three others
 
 
@@ -110,8 +108,8 @@ def _blend(mask: ndarray, yes: ndarray, no: ndarray, out: ndarray) -> None:
     bits = _BITS[out.itemsize]
     base, target = no.view(bits), out.view(bits)
     np.bitwise_xor(yes.view(bits), base, target)
-    np.bitwise_and(target, np.negative(mask.view(_INT8)), target)
+    np.bitwise_and(target, np.negative(mask.view(_BITS[1])), target)
     np.bitwise_xor(target, base, target)
 
 
-_SCOPE: dict[str, Any] = SCOPE | {"m": numpy_maths, "blend": _blend, "int8": _INT8, "one8": _ONE}
+_SCOPE: dict[str, Any] = SCOPE | {"m": numpy_maths, "blend": _blend, "logical_not": np.logical_not}

@@ -154,7 +154,7 @@ class Writer:
         if not isinstance(args[2], Symbol) and is_zero(args[2]):
             return ("multiply({1}.view(bits), {0}, {out}.view(bits))",)  # as integers: NaN and infinity are dropped too
         if not isinstance(args[1], Symbol) and is_zero(args[1]):
-            return ("bitwise_and({2}.view(bits), subtract({0}.view(int8), one8), {out}.view(bits))",)
+            return ("multiply({2}.view(bits), logical_not({0}), {out}.view(bits))",)
         return ("blend({0}, {1}, {2}, {out})",)
 
     def _kind(self, op: str, args: tuple) -> str:

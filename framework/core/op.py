@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from naiad.autograd.record import make_plan
+from naiad.autograd.record import Plan
 from naiad.core.state import current
 
 OPS: dict[str, Op] = {}
@@ -45,7 +45,7 @@ class Op:
         self.differentiable = False
         self.grads: tuple[Formula, ...] = ()
         self.names: tuple[tuple, ...] = ()
-        self.plans: dict[int, dict] = {}
+        self.plans: dict[int, Plan] = {}
         if name in OPS:
             raise ValueError(f"the op table has an entry {name!r} already")
         OPS[name] = self
@@ -53,9 +53,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def plan(self, mask: int) -> dict:
+    def plan(self, mask: int) -> Plan:
         """What to save when the operands in `mask` want gradients; worked out once per mask."""
-        plan = self.plans[mask] = make_plan(self.names, mask, self.variadic)
+        plan = self.plans[mask] = Plan(self.names, mask, self.variadic, self.pull)
         return plan
 
     def set_formulas(self, formulas: Sequence[Formula]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from heapq import heappush
 from typing import Any
 
-from naiad.autograd.record import Node, Plan, next_sequence
+from naiad.autograd.record import Node, next_sequence
 from naiad.core.op import Op
 from naiad.core.tensor import Tensor
 
@@ -41,8 +41,7 @@ def new_node(op: Any, edges: tuple, attrs: dict) -> Node:
     """A node that saves nothing itself."""
     node = Node()
     node.op, node.sequence, node.edges, node.attrs = op, next_sequence(), edges, attrs
-    node.saved, node.plan = [], Plan()
-    node.plan.tensors = False
+    node.saved, node.plan = (), op.plans.get(0) or op.plan(0)
     node.hooks = node.retained = node.metadata = None
     return node
 

@@ -13,6 +13,7 @@ dtype) of the result or a list of them, and raises the errors that a user should
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from naiad.core.tensor import Tensor, wrap
 from naiad.core.views import UNRECORDED, link_view
 
 ndarray = np.ndarray
-_new_tensor = object.__new__
 _HALF_TYPES = frozenset(d.np for d in HALVES)
 
 
@@ -129,44 +129,10 @@ class Primitive(Op):
 
     @property
     def call(self) -> Callable:
-        """The op as a function of its operands by position and its attributes by name.
-
-        It does itself what `run` does, for the usual case: full-precision tensors on the CPU and one result.
-        """
-        body, single, differentiable = self.body, self.outputs == 1, self.differentiable
-
-        def call(*xs: Any, **attrs: Any) -> Any:
-            state = current()
-            if state.modes:
-                return apply(self, xs, attrs)
-            mask, bit, arrays, x = 0, 1, [], None
-            for x in xs:
-                if not isinstance(x, Tensor) or x._device is not CPU_DEVICE or x._dtype.half:
-                    return self.run(state, xs, attrs)
-                if x._needs_grad:
-                    mask += bit
-                bit += bit
-                arrays.append(x._array)
-            try:
-                array = quiet.run(body, *arrays, **attrs)
-            except Exception:
-                return self.run(state, xs, attrs)  # which words the error, or finds the context entered already
-            if array.__class__ is not ndarray:
-                array = np.asarray(array)
-            out = _new_tensor(Tensor)
-            # Mostly the last operand's dtype; NumPy hashes one slowly.
-            if x is not None and array.dtype is x._array.dtype:
-                out._dtype = x._dtype
-            else:
-                out._dtype = FROM_NUMPY[array.dtype]
-            out._array, out._device = array, CPU_DEVICE
-            out._needs_grad, out._version = False, [0, None]
-            out._grad = out._node = out._base = out._hooks = None
-            if mask and differentiable and state.grad and out._dtype.kind >= FLOAT:
-                record(self, xs, mask, out, attrs)
-            return out
-
-        if not single or type(self).run is not Primitive.run:  # several outputs, views, factories
+        """The op as a function of its operands by position and its attributes by name."""
+        if self.outputs == 1 and not self.variadic and self.operands and type(self).run is Primitive.run:
+            call = _quick_call(self)
+        else:  # several outputs or any number of operands, views, factories
 
             def call(*xs: Any, **attrs: Any) -> Any:
                 state = current()
@@ -176,6 +142,60 @@ class Primitive(Op):
         call.__doc__ = self.body.__doc__
         call.op = self  # type: ignore[attr-defined]
         return call
+
+
+# What `run` does, for the usual case: full-precision tensors on the CPU and one result. Written out per number of
+# operands, without loops.
+_QUICK_CALL = """
+def make(op, body):
+    differentiable = op.differentiable
+
+    def call({operands}, /, **attrs):
+        state = current()
+        if state.modes or not ({usual}):
+            return apply(op, ({operands},), attrs)
+        try:
+            array = quiet.run(body, {arrays}, **attrs)
+        except Exception:
+            return op.run(state, ({operands},), attrs)  # words the error, or finds the context entered already
+        if array.__class__ is not ndarray:
+            array = asarray(array)
+        out = new(Tensor)
+        # Mostly the last operand's dtype; NumPy hashes one slowly.
+        out._dtype = {last}._dtype if array.dtype is {last}._array.dtype else FROM_NUMPY[array.dtype]
+        out._array, out._device = array, CPU_DEVICE
+        out._needs_grad, out._version = False, [0, None]
+        out._grad = out._node = out._base = out._hooks = None
+        if differentiable and state.grad and ({any}) and out._dtype.kind >= FLOAT:
+            record(op, ({operands},), {mask}, out, attrs)
+        return out
+
+    return call
+"""
+
+
+def _quick_call(op: Primitive) -> Callable:
+    call = _maker(len(op.operands))(op, op.body)
+    call.__defaults__ = op.body.__defaults__
+    return call
+
+
+@cache
+def _maker(count: int) -> Callable:
+    """`make` of the text above for a number of operands."""
+    xs = [f"x{i}" for i in range(count)]
+    usual = "isinstance({0}, Tensor) and {0}._device is CPU_DEVICE and not {0}._dtype.half"
+    text = _QUICK_CALL.format(
+        operands=", ".join(xs),
+        usual=" and ".join(usual.format(x) for x in xs),
+        arrays=", ".join(f"{x}._array" for x in xs),
+        last=xs[-1],
+        any=" or ".join(f"{x}._needs_grad" for x in xs),
+        mask=" + ".join(f"{1 << i} * {x}._needs_grad" for i, x in enumerate(xs)),
+    )
+    scope = globals() | {"asarray": np.asarray, "new": object.__new__}
+    exec(compile(text, f"<naiad call of {count}>", "exec"), scope)  # noqa: S102
+    return scope["make"]
 
 
 def _as_array(result: Any, half: np.dtype | None) -> np.ndarray:

@@ -24,7 +24,15 @@ class State:
         self.grad, self.modes, self.inference = grad, modes, inference
 
 
-_state: ContextVar[State] = ContextVar("naiad_state", default=State())  # noqa: B039 - State is never changed in place
+_PLAIN = {grad: State(grad) for grad in (False, True)}
+
+
+def with_grad(state: State, grad: bool) -> State:
+    """The same state with another grad mode."""
+    return State(grad, state.modes, state.inference) if state.modes or state.inference else _PLAIN[grad]
+
+
+_state: ContextVar[State] = ContextVar("naiad_state", default=_PLAIN[True])
 current = _state.get
 replace = _state.set
 

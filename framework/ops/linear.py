@@ -91,13 +91,11 @@ def _product_matrix(g: Tensor, a: tuple, b: tuple) -> Tensor:
 @primitive(rule=_matmul_rule, kernel="matmul.matmul", grad=(_matmul_grad_input, _matmul_grad_other), autocast="lower")
 def matmul_op(input: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The matrix product, batched over leading dimensions."""
-    if input.dtype != other.dtype:
+    if input.dtype is not other.dtype and input.dtype != other.dtype:
         raise TypeError("operands of two dtypes")
-    if other.ndim == 2 and input.ndim > 2:
-        return flat_product(input, other)
-    if input.ndim == other.ndim == 2:
-        return input.dot(other)  # half of np.matmul's overhead
-    return np.matmul(input, other)
+    if other.ndim != 2 or input.ndim == 1:
+        return np.matmul(input, other)
+    return input.dot(other) if input.ndim == 2 else flat_product(input, other)  # `dot` has half of matmul's overhead
 
 
 def flat_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

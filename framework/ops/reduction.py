@@ -70,7 +70,7 @@ def need_float(name: str, input: Tensor, of: dtype | None = None) -> Tensor:
 )
 def sum_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The sum over dimensions, in the operand's dtype."""
-    if not keepdim and dim and dim[-1] == len(dim) - 1 < input.ndim - 1:  # the gradient of a bias, for one
+    if not keepdim and dim and dim[-1] == len(dim) - 1:  # the gradient of a bias, for one
         return leading_sums(input, len(dim))
     return np.add.reduce(input, dim, input.dtype, None, keepdim)  # type: ignore[call-overload] # by position: quicker
 
