@@ -1,11 +1,11 @@
-"""Utilities: `naiad.utils.data` loads data, `naiad.utils.hooks` holds hook handles. Loaded at first touch."""
+"""Utilities, loaded at first touch: `data` loads data, `checkpoint` saves memory, `hooks` holds hook handles."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-_SUBMODULES = ("data", "hooks")
+_SUBMODULES = ("checkpoint", "data", "hooks")
 
 
 def __getattr__(name: str) -> ModuleType:
