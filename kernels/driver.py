@@ -189,16 +189,16 @@ def start(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict[str, A
         return _latest[id(kernel)](grid, args, constexprs, options)
     except (KeyError, AttributeError, TypeError, ValueError):
         pass  # the first launch, or arguments of other types than last time
-    types = (id(kernel), *map(type, args))
+    types = (id(kernel), *map(type, args), *constexprs)
     found = _starters.get(types)
     if found is None:
-        found = _starters[types] = _starter(kernel, args)
+        found = _starters[types] = _starter(kernel, args, constexprs)
     _latest[id(kernel)] = found
     return found(grid, args, constexprs, options)
 
 
-def _starter(kernel: Any, args: Sequence[Any]) -> Callable:
-    """The launch function of a kernel for arguments of these types."""
+def _starter(kernel: Any, args: Sequence[Any], constexprs: dict[str, Any]) -> Callable:
+    """The launch function of a kernel for arguments of these types and constants of these names."""
     names = [f"a{i}" for i in range(len(args))]
     arrays = [name for name, arg in zip(names, args, strict=True) if hasattr(arg, "buffer")]
     key, values, text = [], [], []
@@ -213,11 +213,15 @@ def _starter(kernel: Any, args: Sequence[Any]) -> Callable:
         else:
             key.append(f"{name}.dtype")
             values.append(f"{name}.value")
+    for name in constexprs:  # 1, 1.0 and True are the same key
+        text.append(f"    {name}_ = constexprs[{name!r}]\n")
+        key += [f"{name}_", f"{name}_.__class__"]
     scope = dict(_scope())
     scope.update(kernel=kernel, number=next(_numbers))
     source = STARTER.format(
         unpack=f"    {', '.join(names)}, = args\n" if names else "",
         pointers="".join(text),
+        count=len(constexprs),
         device=f"{arrays[0]}.buffer.device_index" if arrays else "current_device()",
         key="".join(f"{k}, " for k in key),
         values=", ".join(values),
@@ -229,10 +233,12 @@ def _starter(kernel: Any, args: Sequence[Any]) -> Callable:
 
 STARTER = """
 def run(grid, args, constexprs, options):
+    if len(constexprs) != {count}:
+        raise KeyError
 {unpack}{pointers}    device = {device}
     if several and current_device() != device:
         return on(device, run, grid, args, constexprs, options)
-    key = number, device, {key}options, *constexprs, *constexprs.values(), *map(type, constexprs.values())
+    key = number, device, options, {key}
     found = here.table.get(key)
     if found is None:
         found = add(here, key, device, kernel, args, constexprs, options)

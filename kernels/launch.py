@@ -49,11 +49,12 @@ def launch(
     grid = (*grid, 1, 1)[:3]
     if 0 in grid:
         return
-    for observe in observers:
-        observe(kernel.__name__, grid)
     options = (num_warps, num_stages, enable_fp_fusion)
-    for watch in watchers:
-        watch(kernel, grid, args, constexprs, options)
+    if observers or watchers:
+        for observe in observers:
+            observe(kernel.__name__, grid)
+        for watch in watchers:
+            watch(kernel, grid, args, constexprs, options)
     _start(kernel, grid, args, constexprs, options)
 
 

@@ -354,11 +354,14 @@ def primitive(op: Any, xs: Sequence, arrays: Sequence, attrs: dict, home: device
 
     On a GPU, what it launched for a geometry is remembered and launched again when the geometry comes again.
     """
-    if simulated() or not xs:
-        return _general(op, xs, arrays, attrs, home)
-    from naiad.core import replay
+    again = _again()
+    return again(op, xs, arrays, attrs, home, _general) if again and xs else _general(op, xs, arrays, attrs, home)
 
-    return replay.run(op, xs, arrays, attrs, home, _general)
+
+@cache
+def _again() -> Callable | None:
+    """What repeats launches; None on the simulated device, which would win nothing."""
+    return None if simulated() else import_module("naiad.core.replay").run
 
 
 def _general(op: Any, xs: Sequence, arrays: Sequence, attrs: dict, home: device) -> list:

@@ -144,26 +144,32 @@ class Primitive(Op):
         return call
 
 
-# What `run` does, for the usual case: full-precision tensors on the CPU and one result. Written out per number of
-# operands, without loops.
+# What `run` does, for the usual case: tensors of one device, on the CPU in full precision, and one result. Written out
+# per number of operands, without loops.
 _QUICK_CALL = """
 def make(op, body):
     differentiable = op.differentiable
 
     def call({operands}, /, **attrs):
         state = current()
-        if state.modes or not ({usual}):
+        if state.modes or not ({tensors}):
             return apply(op, ({operands},), attrs)
-        try:
-            array = quiet.run(body, {arrays}, **attrs)
-        except Exception:
-            return op.run(state, ({operands},), attrs)  # words the error, or finds the context entered already
-        if array.__class__ is not ndarray:
-            array = asarray(array)
+        home = x0._device
+        if home is CPU_DEVICE and not ({half}):
+            try:
+                array = quiet.run(body, {arrays}, **attrs)
+            except Exception:
+                return op.run(state, ({operands},), attrs)  # words the error, or finds the context entered already
+            if array.__class__ is not ndarray:
+                array = asarray(array)
+        elif home.kind == CUDA:
+            (array,) = on_cuda(op, ({operands},), ({arrays},), attrs, home)
+        else:
+            return apply(op, ({operands},), attrs)
         out = new(Tensor)
         # Mostly the last operand's dtype; NumPy hashes one slowly.
         out._dtype = {last}._dtype if array.dtype is {last}._array.dtype else FROM_NUMPY[array.dtype]
-        out._array, out._device = array, CPU_DEVICE
+        out._array, out._device = array, home
         out._needs_grad, out._version = False, [0, None]
         out._grad = out._node = out._base = out._hooks = None
         if differentiable and state.grad and ({any}) and out._dtype.kind >= FLOAT:
@@ -184,16 +190,17 @@ def _quick_call(op: Primitive) -> Callable:
 def _maker(count: int) -> Callable:
     """`make` of the text above for a number of operands."""
     xs = [f"x{i}" for i in range(count)]
-    usual = "isinstance({0}, Tensor) and {0}._device is CPU_DEVICE and not {0}._dtype.half"
+    tensors = [f"isinstance({x}, Tensor)" for x in xs] + [f"{x}._device is x0._device" for x in xs[1:]]
     text = _QUICK_CALL.format(
         operands=", ".join(xs),
-        usual=" and ".join(usual.format(x) for x in xs),
+        tensors=" and ".join(tensors),
+        half=" or ".join(f"{x}._dtype.half" for x in xs),
         arrays=", ".join(f"{x}._array" for x in xs),
         last=xs[-1],
         any=" or ".join(f"{x}._needs_grad" for x in xs),
         mask=" + ".join(f"{1 << i} * {x}._needs_grad" for i, x in enumerate(xs)),
     )
-    scope = globals() | {"asarray": np.asarray, "new": object.__new__}
+    scope = globals() | {"asarray": np.asarray, "new": object.__new__, "on_cuda": backend.primitive}
     exec(compile(text, f"<naiad call of {count}>", "exec"), scope)  # noqa: S102
     return scope["make"]
 

@@ -142,38 +142,45 @@ def _plan(arrays: Sequence, outs: Sequence[DeviceArray], made: Sequence[tuple]) 
                 working.append(arg.nbytes)
             picks.append((place, arg.offset - sources[place][1]))
         starts.append((fix(kernel, grid, args, constexprs, options), tuple(picks)))
-    shapes = [(out.buffer.nbytes, out.shape, out.strides, out.dtype) for out in outs]
+    shapes = [(out.buffer.nbytes, tuple(map(int, out.shape)), tuple(map(int, out.strides)), out.dtype) for out in outs]
     return _player(given, shapes, working, starts)
 
 
-def _player(given: list[int], shapes: list[tuple], working: list[int], starts: list[tuple]) -> Callable:
-    first = given[0]
-    single = starts[0] if len(starts) == 1 and not working and len(shapes) == 1 else None
-    several, current_device = backend.device_count() > 1, backend.gpu_current_device()
+PLAYER = """
+def make(starts, kinds, several, current_device, on_device, DeviceArray):
+    {names}, = starts
+    {dtypes}, = kinds
 
-    def play(arrays: Sequence) -> list[DeviceArray]:
-        like = arrays[first].buffer
+    def play(arrays):
+        like = arrays[{first}].buffer
         index = like.device_index
         if several and current_device() != index:
-            with backend.on_device(index):
+            with on_device(index):
                 return play(arrays)
-        allocate = like.allocate
-        places = [arrays[i].ptr for i in given]
-        if single is not None:
-            nbytes, shape, strides, kind = shapes[0]
-            buffer = allocate(nbytes)
-            places.append(buffer.ptr)
-            single[0](index, like, *[places[i] + offset for i, offset in single[1]])
-            return [DeviceArray(buffer, shape, strides, 0, kind)]
-        outs = []
-        for nbytes, shape, strides, kind in shapes:
-            buffer = allocate(nbytes)
-            places.append(buffer.ptr)
-            outs.append(DeviceArray(buffer, shape, strides, 0, kind))
-        kept = [allocate(nbytes) for nbytes in working]
-        places += [buffer.ptr for buffer in kept]
-        for start, picks in starts:
-            start(index, like, *[places[i] + offset for i, offset in picks])
-        return outs
+        {steps}
+        return [{outs}]
 
     return play
+"""
+
+
+def _player(given: list[int], shapes: list[tuple], working: list[int], starts: list[tuple]) -> Callable:
+    """The function that takes memory and makes the launches, written out."""
+    steps = [f"b{i} = like.allocate({nbytes})" for i, nbytes in enumerate([s[0] for s in shapes] + working)]
+    places = [f"arrays[{i}].ptr" for i in given] + [f"b{i}.ptr" for i in range(len(shapes) + len(working))]
+    for i, (_, picks) in enumerate(starts):
+        addresses = [f"{places[at]} + {offset}" if offset else places[at] for at, offset in picks]
+        steps.append(f"start{i}(index, like, {', '.join(addresses)})")
+    text = PLAYER.format(
+        names=", ".join(f"start{i}" for i in range(len(starts))),
+        dtypes=", ".join(f"kind{i}" for i in range(len(shapes))),
+        first=given[0],
+        steps="\n        ".join(steps),
+        outs=", ".join(
+            f"DeviceArray(b{i}, {shape}, {strides}, 0, kind{i})" for i, (_, shape, strides, _) in enumerate(shapes)
+        ),
+    )
+    scope: dict[str, Any] = {}
+    exec(text, scope)  # noqa: S102 - our own text, of numbers
+    around = (backend.device_count() > 1, backend.gpu_current_device(), backend.on_device, DeviceArray)
+    return scope["make"]([start for start, _ in starts], [s[3] for s in shapes], *around)
