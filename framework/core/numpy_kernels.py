@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -180,31 +181,57 @@ def _program_kernel(whole: Callable, program: Program, dtypes: Sequence[np.dtype
             quietly(step, *arrays, out, *constants, *scratch)
         return out
 
-    return _for_two(kernel, program, dtypes, result) if len(dtypes) == 2 else kernel
+    return _alike_kernel(kernel, program, dtypes, result)
 
 
-def _for_two(general: Callable, program: Program, dtypes: Sequence[np.dtype], result: np.dtype) -> Callable:
-    """The same for two operands of a block at most, with less ado: most derivatives are such, (gradient, saved)."""
-    step, constants, registers, empty = program.step, program.constants, program.registers, np.empty
-    first, second = dtypes
+_ALIKE = """
+def make(general, step, dtypes, result, constants, registers):
+    {dtypes}, = dtypes
+    {constants}, = constants
+    {registers}
 
-    def kernel(a: ndarray, b: ndarray) -> ndarray:
-        shape = b.shape
-        if a.shape != shape or a.dtype is not first or b.dtype is not second or not 0 < b.size <= BLOCK:
-            return general(a, b)
-        if not b.flags.c_contiguous:
-            return general(a, b)
-        if not a.flags.c_contiguous and any(a.strides):  # it may repeat one number, as the gradient of a sum does
-            return general(a, b)
+    def kernel({xs}):
+        shape = {last}.shape
+        if {odd} or not 0 < {last}.size <= BLOCK:
+            return general({xs})
         out = empty(shape, result)
-        scratch = [empty(shape, d) for d in registers]
+        {scratch}
         try:
-            quiet.run(step, a, b, out, *constants, *scratch)
+            quiet.run(step, {xs}, out, {constants}, {scratches})
         except RuntimeError:
-            quietly(step, a, b, out, *constants, *scratch)
+            quietly(step, {xs}, out, {constants}, {scratches})
         return out
 
     return kernel
+"""
+
+
+def _alike_kernel(general: Callable, program: Program, dtypes: Sequence[np.dtype], result: np.dtype) -> Callable:
+    """The same with less ado for operands of one shape, of a block at most; others go to `general`."""
+    xs, scratch = [f"x{i}" for i in range(len(dtypes))], [f"r{i}" for i in range(len(program.registers))]
+    constants = [f"c{i}" for i in range(len(program.constants))]
+    odd = [f"{x}.dtype is not d{i}" for i, x in enumerate(xs)] + [f"{x}.shape != shape" for x in xs[:-1]]
+    # An operand may repeat one number, as the gradient of a sum does, but not the last one.
+    odd += [f"not {x}.flags.c_contiguous and any({x}.strides)" for x in xs[:-1]]
+    odd += [f"not {xs[-1]}.flags.c_contiguous"]
+    text = _ALIKE.format(
+        xs=", ".join(xs),
+        last=xs[-1],
+        dtypes=", ".join(f"d{i}" for i in range(len(xs))),
+        constants=", ".join(constants),
+        registers=f"{', '.join('d' + r for r in scratch)}, = registers" if scratch else "",
+        scratch="; ".join(f"{r} = empty(shape, d{r})" for r in scratch),
+        scratches=", ".join(scratch),
+        odd=" or ".join(odd),
+    )
+    return _written(text)(general, program.step, dtypes, result, program.constants, program.registers)
+
+
+@cache
+def _written(text: str) -> Callable:
+    scope = {"quiet": quiet, "quietly": quietly, "empty": np.empty, "BLOCK": BLOCK}
+    exec(text, scope)  # noqa: S102 - our own text
+    return scope["make"]  # type: ignore[return-value]
 
 
 def _rows(shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], int] | None:
