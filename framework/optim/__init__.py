@@ -11,12 +11,14 @@ from types import ModuleType
 
 from naiad.optim import lr_scheduler
 from naiad.optim.adadelta import Adadelta
+from naiad.optim.adafactor import Adafactor
 from naiad.optim.adagrad import Adagrad
 from naiad.optim.adam import Adam
 from naiad.optim.adamax import Adamax
 from naiad.optim.adamw import AdamW
 from naiad.optim.asgd import ASGD
 from naiad.optim.lbfgs import LBFGS
+from naiad.optim.muon import Muon
 from naiad.optim.nadam import NAdam
 from naiad.optim.optimizer import Optimizer
 from naiad.optim.radam import RAdam
@@ -29,10 +31,12 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
