@@ -86,7 +86,7 @@ class Primitive(Op):
             elif x is None:
                 arrays.append(None)
             else:
-                return self.run(state, settle(self, xs)[0], attrs)
+                return self.run(state, _only_tensors(self, settle(self, xs)[0]), attrs)
             bit <<= 1
         if home is CPU_DEVICE:
             results = self._on_cpu(xs, arrays, attrs, half)
@@ -203,6 +203,15 @@ def _maker(count: int) -> Callable:
     scope = globals() | {"asarray": np.asarray, "new": object.__new__, "on_cuda": backend.primitive}
     exec(compile(text, f"<naiad call of {count}>", "exec"), scope)  # noqa: S102
     return scope["make"]
+
+
+def _only_tensors(op: Primitive, xs: Sequence) -> Sequence:
+    """Settled operands. Raises TypeError for a number, which only elementwise ops take."""
+    for i, x in enumerate(xs):
+        if x is not None and not isinstance(x, Tensor):
+            name = op.operands[0] if op.variadic else op.operands[i]
+            raise TypeError(f"{op.name}(): argument '{name}' must be Tensor, not {type(x).__name__}")
+    return xs
 
 
 def _as_array(result: Any, half: np.dtype | None) -> np.ndarray:
