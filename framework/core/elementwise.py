@@ -43,6 +43,8 @@ class Elementwise(Op):
     kinds: the dtype kinds it is made for.
     """
 
+    takes_bools = True  # whether True and False may stand for numbers
+
     def __init__(
         self,
         name: str,
@@ -82,6 +84,10 @@ class Elementwise(Op):
                 record(self, xs, mask, out)
             return out
         xs, home = settle(self, xs)
+        for i, x in enumerate(xs):
+            if x is None or (len(xs) == 1 and not isinstance(x, Tensor)):
+                what = f"argument '{self.operands[i]}' (position {i + 1})"
+                raise TypeError(f"{self.name}(): {what} must be Tensor, not {type(x).__name__}")
         common = self.common_dtype(xs)
         for i, x in enumerate(xs):
             wanted = bool_ if i in self.flags else common
@@ -120,6 +126,8 @@ class Elementwise(Op):
             return None
         for i in numbers:
             if i in self.flags or xs[i].__class__ not in common.scalars:
+                return None
+            if xs[i].__class__ is bool and not self.takes_bools:
                 return None
             arrays[i] = constant(xs[i], common.compute)
         return found[0], found[1], arrays, mask
@@ -268,7 +276,7 @@ def _unary_call(op: Elementwise, foreign: Callable) -> Callable:
 
 
 def _binary_call(op: Elementwise, foreign: Callable) -> Callable:
-    tables, differentiable = op.tables, op.differentiable
+    tables, differentiable, takes_bools = op.tables, op.differentiable, op.takes_bools
 
     def call(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
         state = current()
@@ -286,7 +294,7 @@ def _binary_call(op: Elementwise, foreign: Callable) -> Callable:
             b = other._array
             if other._needs_grad:
                 mask += 2
-        elif other.__class__ in dtype.scalars:
+        elif other.__class__ in dtype.scalars and (takes_bools or other.__class__ is not bool):
             b = constant(other, dtype.compute)
         else:
             return foreign(op, (input, other))

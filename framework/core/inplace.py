@@ -168,7 +168,7 @@ def _write_directly(op: Op, x: Tensor, xs: Sequence, attrs: dict | None) -> bool
         if y._dtype is not x._dtype or y._device is not x._device or y._array.shape != x._array.shape:
             return False
         other = y._array
-    elif y.__class__ in x._dtype.scalars:
+    elif y.__class__ in x._dtype.scalars and (op.takes_bools or y.__class__ is not bool):
         other = y
     else:
         return False

@@ -23,6 +23,8 @@ def add(m: Any, input: Any, other: Any) -> Any:
 class Subtraction(Elementwise):
     """Subtraction, which PyTorch refuses wherever a bool takes part."""
 
+    takes_bools = False
+
     def common_dtype(self, xs: Sequence) -> dtype:
         if any(isinstance(x, bool) or (isinstance(x, Tensor) and x._dtype.kind == 0) for x in xs):
             raise RuntimeError(
