@@ -225,6 +225,7 @@ def module_stub(module: types.ModuleType, table: dict[str, Callable]) -> str:
             stub.imports.add(f"from naiad import {name} as {name}")
     for name in offered(module):
         value = getattr(module, name, MISSING)
+        value = getattr(value, "__guarded__", value)  # what the table has, without the wrapping for users
         if value is MISSING:  # a submodule that this checkout lacks
             continue
         if isinstance(value, types.ModuleType):

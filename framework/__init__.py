@@ -58,14 +58,15 @@ import naiad.ops as _ops  # fills the table, so it comes before the next lines
 from naiad import autograd
 from naiad import einops_backend as _einops_backend
 from naiad.autograd import api as _api
+from naiad.core.guard import guarded as _guarded
 from naiad.core.op import PUBLIC as _PUBLIC
 
 __version__ = "0.1.0"
 
 globals().update({_d.name: _d for _d in _dtype.ALL})
 globals().update(_dtype.ALIASES)
-globals().update(_PUBLIC["naiad"])
-_install_methods(_PUBLIC["Tensor"])
+globals().update(_guarded(_PUBLIC["naiad"]))
+_install_methods(_guarded(_PUBLIC["Tensor"], methods=True))
 _install_methods(_copying.METHODS)
 _einops_backend.install()
 

@@ -115,15 +115,15 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: _bool =
     """adaptive_max_pool1d with return_indices."""
 def add(input: Tensor, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha * other."""
-def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * sum over the batch of batch1 @ batch2."""
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
     """input + value * tensor1 / tensor2. Integer division this way is an error, as in PyTorch."""
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
     """input + value * tensor1 * tensor2."""
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
-def addmv(input: Any, mat: Any, vec: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
 def addmv_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `addmv`; returns `self`."""
@@ -225,7 +225,7 @@ def atleast_3d(*tensors: Any) -> Any:
     """A view of each tensor with at least 3 dimensions."""
 def avg_pool1d(input: Tensor, kernel_size: _int | Sequence[_int], stride: _int | Sequence[_int] | None = None, padding: _int | Sequence[_int] = 0, ceil_mode: _bool = False, count_include_pad: _bool = True) -> Tensor:
     """The mean of every window over the last 1 dimensions of input (N, C, ...) or (C, ...)."""
-def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2), batch by batch."""
 def bartlett_window(window_length: _int, periodic: _bool = True, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """A triangle: 1 - |2 i / N - 1|."""
@@ -277,7 +277,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Views of all tensors with their common shape."""
 def broadcast_to(input: Tensor, size: Sequence[_int]) -> Tensor:
     """A view of `input` with the shape `size`, repeated without copying."""
-def bucketize(input: Any, boundaries: Tensor, *, out_int32: _bool = False, right: _bool = False, out: Tensor | None = None) -> Tensor:
+def bucketize(input: Tensor | _float, boundaries: Tensor, *, out_int32: _bool = False, right: _bool = False, out: Tensor | None = None) -> Tensor:
     """The index of the bucket between sorted boundaries that each value falls into."""
 def can_cast(from_: _dtype, to: _dtype) -> _bool:
     """Whether PyTorch's rules let a value of one dtype be written into another: not to a lower kind."""
@@ -501,13 +501,13 @@ float: _dtype
 float16: _dtype
 float32: _dtype
 float64: _dtype
-def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
+def float_power(input: Tensor | _complex, exponent: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
     """`pow` computed in float64 (complex128 for complex operands)."""
 def floor(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The largest integer that is no larger."""
 def floor_(input: Tensor) -> Tensor:
     """In-place version of `floor`; returns `input`."""
-def floor_divide(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+def floor_divide(input: Tensor | _float, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """input / other rounded down; integers stay integers and must not be divided by 0."""
 def fmax(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The larger of two; a number rather than NaN."""
@@ -628,7 +628,7 @@ def isclose(input: Tensor, other: Tensor, rtol: _float = 1e-05, atol: _float = 1
     """Whether |input - other| <= atol + rtol * |other|, elementwise; infinities are close to themselves."""
 def isfinite(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is neither NaN nor infinite."""
-def isin(elements: Any, test_elements: Any, *, assume_unique: _bool = False, invert: _bool = False) -> Tensor:
+def isin(elements: Tensor | _float, test_elements: Tensor | _float, *, assume_unique: _bool = False, invert: _bool = False) -> Tensor:
     """Whether each of `elements` is among `test_elements` (either may be a number)."""
 def isinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is inf or -inf."""
@@ -923,17 +923,17 @@ def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(input)."""
 def rsqrt_(input: Tensor) -> Tensor:
     """In-place version of `rsqrt`; returns `input`."""
-def rsub(input: Tensor, other: Any, *, alpha: _complex = 1) -> Tensor:
+def rsub(input: Tensor, other: Tensor | _complex, *, alpha: _complex = 1) -> Tensor:
     """other - alpha * input."""
 def scalar_tensor(s: Any, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, pin_memory: _bool = False, requires_grad: _bool = False) -> Tensor:
     """A 0-d tensor with one number, in the default dtype unless told otherwise."""
-def scatter(input: Tensor, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
+def scatter(input: Tensor, dim: _int, index: Tensor, src: Tensor | _complex | None = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
     """`input` with the elements of `src` (or a number) at the numbers `index` along `dim`."""
 def scatter_add(input: Tensor, dim: _int, index: Tensor, src: Tensor) -> Tensor:
     """`input` with the elements of `src` added at the numbers `index` along `dim`."""
 def scatter_reduce(input: Tensor, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> Tensor:
     """Combine what `index` brings to one place along `dim`: sum, prod, mean, amax or amin, with `input` or without."""
-def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: _bool = False, right: _bool = False, side: _str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+def searchsorted(sorted_sequence: Tensor, input: Tensor | _float, *, out_int32: _bool = False, right: _bool = False, side: _str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """For each value the index in the sorted (last dimension of the) sequence at which it would be put in, before"""
 def select(input: Tensor, dim: _int, index: _int) -> Tensor:
     """A view of one position along `dim`, which vanishes. Raises IndexError out of range."""
@@ -1051,7 +1051,7 @@ def triu(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Ten
     """The upper triangle of matrices: elements below the `diagonal`-th diagonal become 0."""
 def triu_indices(row: _int, col: _int, offset: _int = 0, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, layout: Any = None) -> Tensor:
     """(2, n) int64: the row and column of every element in the upper triangle of a row x col matrix."""
-def true_divide(dividend: Any, divisor: Any, *, out: Tensor | None = None) -> Tensor:
+def true_divide(dividend: Tensor | _complex, divisor: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
     """dividend / divisor."""
 def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The integer part."""

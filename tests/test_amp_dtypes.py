@@ -27,18 +27,15 @@ torch = pytest.importorskip("torch", reason="needs the oracle extra: pip install
 # Operands' dtypes in turn: all of one, or mixed both ways.
 PATTERNS = (("bfloat16",), ("float32",), ("bfloat16", "float32"), ("float32", "bfloat16"))
 
-REFUSED = "naiad takes operands of one dtype, in and out of autocast"
 UNCHECKED = "on fake tensors PyTorch does not check what its kernels refuse: operands of two dtypes, or halves"
 EXCEPTIONS = {
-    ("cpu", "naiad.searchsorted"): REFUSED,
-    ("cpu", "naiad.bucketize"): REFUSED,
     (
         "cpu",
         "naiad.block_diag",
     ): "PyTorch lowers float32 blocks beside bfloat16 ones, by accident of how it is composed",
     **{
         ("cuda", f"naiad.{name}"): UNCHECKED
-        for name in ("index_add", "index_copy", "complex", "polar", "searchsorted", "bucketize")
+        for name in ("index_add", "index_copy", "complex", "polar")
     },
     ("cuda", "Tensor.put"): UNCHECKED,
     ("cuda", "nn.functional.instance_norm"): UNCHECKED,

@@ -95,3 +95,15 @@ def test_result_type_agrees() -> None:
             if isinstance(b, str):
                 casts = [m.can_cast(getattr(m, a), getattr(m, b)) for m in (naiad, torch)]
                 assert casts[0] == casts[1], f"can_cast {a} {b}"
+
+
+@pytest.mark.parametrize("of", ["float32", "float64", "int64", "int32", "float16", "bool", "uint8"])
+@pytest.mark.parametrize("kind", ["float32", "int64", "float16"])
+def test_search_among_values_of_another_dtype(of, kind):
+    found = []
+    for t in (naiad, torch):
+        sequence = t.tensor([1, 2, 3]).to(getattr(t, of))
+        values = t.tensor([0.0, 2.5, 3.0, 5.0]).to(getattr(t, kind))
+        found.append([t.searchsorted(sequence, values).tolist(), t.bucketize(values, sequence, right=True).tolist()])
+        found[-1] += [t.searchsorted(sequence, 2.5).item(), t.bucketize(1.5, sequence).item()]
+    assert found[0] == found[1]

@@ -181,7 +181,7 @@ class Methods:
         """input + alpha * other."""
     def add_(self, other: Any, *, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """input + alpha * other."""
-    def addbmm(self, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+    def addbmm(self, batch1: Tensor, batch2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * sum over the batch of batch1 @ batch2."""
     def addbmm_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `addbmm`; returns `self`."""
@@ -193,11 +193,11 @@ class Methods:
         """input + value * tensor1 * tensor2."""
     def addcmul_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `addcmul`; returns `self`."""
-    def addmm(self, mat1: Any, mat2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+    def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (mat1 @ mat2)."""
     def addmm_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `addmm`; returns `self`."""
-    def addmv(self, mat: Any, vec: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+    def addmv(self, mat: Tensor, vec: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (mat @ vec)."""
     def addmv_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `addmv`; returns `self`."""
@@ -289,7 +289,7 @@ class Methods:
         """In-place version of `atanh`; returns `input`."""
     def backward(self, gradient: Tensor | None = None, retain_graph: _bool | None = None, create_graph: _bool = False, inputs: Any = None) -> None:
         """Add the gradient of this tensor with respect to every leaf that requires grad to the leaf's `.grad`."""
-    def baddbmm(self, batch1: Any, batch2: Any, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Any:
+    def baddbmm(self, batch1: Tensor, batch2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (batch1 @ batch2), batch by batch."""
     def baddbmm_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `baddbmm`; returns `self`."""
@@ -503,7 +503,7 @@ class Methods:
         """The rows in reverse order."""
     def float(self, memory_format: Any = None) -> Tensor:
         """The tensor as float32: itself where it is that already."""
-    def float_power(self, exponent: Any, *, out: Tensor | None = None) -> Tensor:
+    def float_power(self, exponent: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
         """`pow` computed in float64 (complex128 for complex operands)."""
     def float_power_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `float_power`; returns `self`."""
@@ -511,7 +511,7 @@ class Methods:
         """The largest integer that is no larger."""
     def floor_(self) -> Tensor:
         """In-place version of `floor`; returns `input`."""
-    def floor_divide(self, other: Any, *, out: Tensor | None = None) -> Tensor:
+    def floor_divide(self, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
         """input / other rounded down; integers stay integers and must not be divided by 0."""
     def floor_divide_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `floor_divide`; returns `self`."""
@@ -911,7 +911,7 @@ class Methods:
         """1 / sqrt(input)."""
     def rsqrt_(self) -> Tensor:
         """In-place version of `rsqrt`; returns `input`."""
-    def scatter(self, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
+    def scatter(self, dim: _int, index: Tensor, src: Tensor | _complex | None = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
         """`input` with the elements of `src` (or a number) at the numbers `index` along `dim`."""
     def scatter_(self, dim: _int, index: Tensor, src: Any = None, *, value: Any = None, reduce: _str | None = None) -> Tensor:
         """In-place version of `scatter`."""
@@ -1047,7 +1047,7 @@ class Methods:
         """The upper triangle of matrices: elements below the `diagonal`-th diagonal become 0."""
     def triu_(self, diagonal: _int = 0) -> Tensor:
         """In-place `triu`."""
-    def true_divide(self, divisor: Any, *, out: Tensor | None = None) -> Tensor:
+    def true_divide(self, divisor: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
         """dividend / divisor."""
     def true_divide_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `true_divide`; returns `self`."""

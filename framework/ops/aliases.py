@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.guard import check_tensor
 from naiad.core.op import PUBLIC, public
 from naiad.core.state import no_grad
 from naiad.core.tensor import Tensor
@@ -40,6 +41,7 @@ def is_signed(input: Tensor) -> bool:
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2))])
 def is_neg(input: Tensor) -> bool:
     """False: negatives are computed at once here."""
+    check_tensor("is_neg", input)
     return False
 
 
@@ -59,7 +61,7 @@ def typename(obj: Any) -> str:
 
 
 @public("naiad", samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s(3), 2.0, alpha=3)])
-def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def rsub(input: Tensor, other: Tensor | complex, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
     return other - (input if alpha == 1 else input * alpha)
 

@@ -137,9 +137,10 @@ def _adder(name: str, dims: tuple[int, int], doc: str, product: Callable, sample
                 raise RuntimeError(f"{name}: expected {what} to be a {n}-D tensor, got shape {list(x.shape)}")
         return into(_plus(input, product(a, b), beta, alpha), out)
 
-    scope: dict[str, Any] = {"call": call}
+    scope: dict[str, Any] = {"call": call, "Tensor": Tensor}
     source = (
-        f"def {name}(input, {first}, {second}, *, beta=1, alpha=1, out=None):\n"
+        f"def {name}(input: Tensor, {first}: Tensor, {second}: Tensor, *, beta=1, alpha=1, "
+        "out: Tensor | None = None) -> Tensor:\n"
         f"    return call(input, {first}, {second}, beta, alpha, out)\n"
     )
     exec(source, scope)  # noqa: S102 - so that the operands have PyTorch's names

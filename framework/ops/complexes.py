@@ -12,6 +12,7 @@ from naiad.autograd.record import record
 from naiad.core.dispatch import explain
 from naiad.core.dtype import FROM_NUMPY
 from naiad.core.elementwise import elementwise
+from naiad.core.guard import check_tensor
 from naiad.core.inplace import publish_inplace
 from naiad.core.op import public, publish
 from naiad.core.primitive import View, primitive
@@ -186,18 +187,21 @@ def conj_physical(input: Tensor) -> Tensor:
 @public("naiad", "Tensor", samples=lambda s: [s.call(s.complex(3)), s.call(s(3))])
 def resolve_conj(input: Tensor) -> Tensor:
     """The tensor itself: conjugates are computed at once here."""
+    check_tensor("resolve_conj", input)
     return input
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s.complex(3)), s.call(s(3))])
 def resolve_neg(input: Tensor) -> Tensor:
     """The tensor itself: negatives are computed at once here."""
+    check_tensor("resolve_neg", input)
     return input
 
 
 @public("naiad", "Tensor")
 def is_conj(input: Tensor) -> bool:
     """False: conjugates are computed at once here."""
+    check_tensor("is_conj", input)
     return False
 
 

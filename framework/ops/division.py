@@ -110,7 +110,7 @@ def _rounded_into(self: Tensor, other: Any, rounding_mode: str) -> Tensor:
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s.ints(3), 2)])
-def true_divide(dividend: Any, divisor: Any, *, out: Tensor | None = None) -> Tensor:
+def true_divide(dividend: Tensor | complex, divisor: Tensor | complex, *, out: Tensor | None = None) -> Tensor:
     """dividend / divisor."""
     return into(true_div(dividend, divisor), out)
 
@@ -120,7 +120,7 @@ def true_divide(dividend: Any, divisor: Any, *, out: Tensor | None = None) -> Te
     "Tensor",
     samples=lambda s: [s.call(s.ints(2, 3, low=-9), s.ints(3, low=1)), s.call(s.fixed([5.5, -5.5, 1.0]), 2.0)],
 )
-def floor_divide(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+def floor_divide(input: Tensor | float, other: Tensor | float, *, out: Tensor | None = None) -> Tensor:
     """input / other rounded down; integers stay integers and must not be divided by 0."""
     return into(_floor(input, other), out)
 

@@ -110,7 +110,7 @@ PUBLIC["Tensor"].update(__pow__=_dunder_pow, __rpow__=_dunder_rpow, __ipow__=pow
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3, low=0.2, high=2), 2.5), s.call(s.ints(3, low=1), -2)])
-def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
+def float_power(input: Tensor | complex, exponent: Tensor | complex, *, out: Tensor | None = None) -> Tensor:
     """`pow` computed in float64 (complex128 for complex operands)."""
     wide = complex128 if any(_is_complex(x) for x in (input, exponent)) else float64
     base, power = (cast(x, dtype=wide) if isinstance(x, Tensor) else x for x in (input, exponent))

@@ -8,6 +8,7 @@ import numpy as np
 
 from naiad.core.dtype import bool as bool_
 from naiad.core.elementwise import elementwise
+from naiad.core.guard import check_tensor
 from naiad.core.op import public
 from naiad.core.tensor import Tensor
 from naiad.ops.bitwise import bitwise_and, bitwise_or
@@ -129,4 +130,5 @@ def _truth(found: Tensor) -> bool:
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(1)), s.call(s.fixed(0))])
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor of one element is not 0."""
+    check_tensor("is_nonzero", input)
     return bool(input)

@@ -121,7 +121,13 @@ _SAMPLES = lambda s: [  # noqa: E731
 
 @public("naiad", "Tensor", samples=lambda s: [*_SAMPLES(s), s.call(s(3, 4), 1, s.fixed([[0, 2], [1, 3]]), 1.5)])
 def scatter(
-    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor | complex | None = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
 ) -> Tensor:
     """`input` with the elements of `src` (or a number) at the numbers `index` along `dim`.
 

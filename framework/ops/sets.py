@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 
 from naiad.core.device import CPU_DEVICE
-from naiad.core.dispatch import NUMBERS
 from naiad.core.dtype import FLOAT, int32, int64
 from naiad.core.dtype import bool as bool_
 from naiad.core.op import public
@@ -15,6 +14,7 @@ from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor, normalize_dim, wrap
 from naiad.ops.convert import cast, transfer
 from naiad.ops.creation import as_tensor_operand, placed
+from naiad.ops.dtype_rules import result_type
 from naiad.ops.forms import into
 
 
@@ -203,7 +203,7 @@ def search_op(
 )
 def searchsorted(
     sorted_sequence: Tensor,
-    input: Any,
+    input: Tensor | float,
     *,
     out_int32: bool = False,
     right: bool = False,
@@ -219,13 +219,8 @@ def searchsorted(
     if sorter is not None:
         sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)
     if values._dtype is not sorted_sequence._dtype:
-        if isinstance(input, NUMBERS):
-            values = cast(values, dtype=sorted_sequence._dtype)
-        else:
-            raise RuntimeError(
-                "searchsorted(): boundary tensor and input value tensor should have one dtype, but got boundary tensor "
-                f"dtype {sorted_sequence.dtype} and input value tensor dtype {values.dtype}"
-            )
+        common = result_type(sorted_sequence, values)
+        values, sorted_sequence = cast(values, dtype=common), cast(sorted_sequence, dtype=common)
     return into(search_op(sorted_sequence, values, side=side, out_int32=out_int32), out)
 
 
@@ -237,7 +232,12 @@ def searchsorted(
     ],
 )
 def bucketize(
-    input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: Tensor | None = None
+    input: Tensor | float,
+    boundaries: Tensor,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The index of the bucket between sorted boundaries that each value falls into."""
     if boundaries.ndim != 1:
@@ -260,7 +260,9 @@ def isin_op(elements: np.ndarray, test: np.ndarray) -> np.ndarray:
         s.call(3, s.ints(4)),
     ],
 )
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+def isin(
+    elements: Tensor | float, test_elements: Tensor | float, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
     """Whether each of `elements` is among `test_elements` (either may be a number)."""
     like = elements if isinstance(elements, Tensor) else test_elements
     a, b = (x if isinstance(x, Tensor) else as_tensor_operand(x, like) for x in (elements, test_elements))
