@@ -43,7 +43,11 @@ def _trusts(function: Callable, method: bool) -> bool:
         return not method or len(op.operands) > 1 or op.variadic
     told = [hint for name, hint in function.__annotations__.items() if name != "return"]
     told = told[1:] if method else told
-    return any("Tensor" in str(hint) for hint in told) or bool(function.__code__.co_flags & CO_VARARGS)
+    return any("Tensor" in str(hint) for hint in told) or (not method and bool(_code(function).co_flags & CO_VARARGS))
+
+
+def _code(function: Any) -> Any:
+    return inspect.unwrap(function).__code__
 
 
 def _guard(name: str, function: Callable, method: bool) -> Callable:
@@ -71,6 +75,8 @@ def _complaint(name: str, function: Callable, args: Sequence, kwargs: Mapping, m
         facts = bound.signature.parameters[parameter]
         if facts.kind is facts.VAR_POSITIONAL:
             names = getattr(getattr(function, "op", None), "operands", ())
+            if not names and "Tensor" not in str(facts.annotation):
+                continue
             for i, item in enumerate(value):
                 shown = names[i] if i < len(names) and len(names) > 1 else parameter
                 found = _wrong(item, "Tensor")
@@ -79,9 +85,10 @@ def _complaint(name: str, function: Callable, args: Sequence, kwargs: Mapping, m
             continue
         hint = facts.annotation if isinstance(facts.annotation, str) else str(facts.annotation)
         found = _wrong(value, hint) if "Tensor" in hint else None
+        if found and found.startswith("element"):
+            return f"{name}(): expected Tensor as {found.replace(':', f' in argument {position - 1}, but got')}"
         if found:
-            group = any(word in hint for word in _GROUPS)
-            wanted = "tuple of Tensors" if group and not found.startswith("element") else "Tensor"
+            wanted = "tuple of Tensors" if any(word in hint for word in _GROUPS) else "Tensor"
             return f"{name}(): argument '{parameter}' (position {position}) must be {wanted}, not {found}"
     return None
 
@@ -105,9 +112,9 @@ def _wrong(value: Any, hint: str) -> str | None:
     if any(word in hint for word in _GROUPS) and isinstance(value, Iterable) and not isinstance(value, str):
         for i, item in enumerate(value):
             if not isinstance(item, (Tensor, float, int, complex, Sequence)) and item is not None:
-                return f"element {i} of type {type(item).__name__}"
+                return f"element {i}: {type(item).__name__}"
             if isinstance(item, str) or ("[Tensor]" in hint and not isinstance(item, (Tensor, Sequence))):
-                return f"element {i} of type {type(item).__name__}"
+                return f"element {i}: {type(item).__name__}"
         return None
     if isinstance(value, (float, int, complex)) and any(word in hint for word in _NUMBERS):
         return None

@@ -264,7 +264,7 @@ def isin(
     elements: Tensor | float, test_elements: Tensor | float, *, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:
     """Whether each of `elements` is among `test_elements` (either may be a number)."""
-    like = elements if isinstance(elements, Tensor) else test_elements
+    like: Any = elements if isinstance(elements, Tensor) else test_elements
     a, b = (x if isinstance(x, Tensor) else as_tensor_operand(x, like) for x in (elements, test_elements))
     found = isin_op(a, b)
     return ~found if invert else found
