@@ -21,6 +21,7 @@ from naiad.kernels import (
     statistics,
     windows,
 )
+from naiad.ops.activation import gelu_op
 from naiad.optim.adam import adam as adam_rule
 from naiad.optim.program import trace_rule
 
@@ -92,6 +93,10 @@ def products(array: Callable) -> dict[str, Callable[[], None]]:
         matmul.linear(y, x, w, array((3072,), dtype))
         matmul.flat_outer(array((64, 128), dtype), array((8192, 64), dtype), array((8192, 128), dtype))
 
+    def linear_gelu(dtype):
+        x, w, y = array((8, 1024, 768), dtype), array((3072, 768), dtype), array((8, 1024, 3072), dtype)
+        matmul.linear(y, x, w, array((3072,), dtype), activation=gelu_op.op)
+
     def convolve(dtype, size, kernel, c=64, o=128):
         ones = (1,) * len(size)
         facts = dict(stride=ones, padding=ones, dilation=ones, groups=1)
@@ -103,6 +108,7 @@ def products(array: Callable) -> dict[str, Callable[[], None]]:
     return {
         "embedding": lambda: embed(BF16),
         "linear": lambda: linear(BF16),
+        "linear gelu": lambda: linear_gelu(BF16),
         "conv1d": lambda: convolve("float16", (4096,), (3,)),
         "conv2d": lambda: convolve(BF16, (56, 56), (3, 3)),
         "conv2d float32": lambda: convolve("float32", (56, 56), (3, 3)),

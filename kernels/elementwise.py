@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
@@ -181,3 +181,17 @@ def _address(o: str, how: str, rank: int) -> str:
     if how == ONCE:
         return f"{o}_ptr"
     return f"{o}_ptr + " + " + ".join(f"index_{d} * {o}_stride_{d}" for d in range(rank))
+
+
+@cache
+def device_function(op: Any, dtype: str) -> Any:
+    """The body of an elementwise op of one operand as a device function: what other kernels end with.
+
+    `op` has a name, operands, and `traced()`: its lines and their result. `dtype` is what it computes in.
+    """
+    lines, value = op.traced()
+    (operand,) = [_safe(o) for o in op.operands]
+    name = "_" + re.sub(r"\W", "_", op.name).strip("_")
+    text = printer.body(printer.Typed([operand], [dtype], dtype), lines, _safe)
+    body = "".join(f"    {line}\n" for line in [*text, f"return {_safe(value.name)}"])
+    return compile_kernel(f"{HEADER}\n@triton.jit\ndef {name}({operand}):\n{body}", name)

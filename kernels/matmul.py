@@ -18,6 +18,7 @@ import triton.language as tl
 
 from naiad.kernels import interpreting, reduce
 from naiad.kernels.copy import contiguous, copy, fill
+from naiad.kernels.elementwise import device_function
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch, next_power_of_2
 
@@ -31,9 +32,10 @@ def _matmul(
     a_outer, a_inner, a_row, a_col,
     b_outer, b_inner, b_row, b_col, bias_stride, BIAS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr,
-    ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, EPILOGUE: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """One tile of one matrix. PRECISION names how tl.dot multiplies, or is "plain" for sums of products."""
+    """One tile of one matrix. PRECISION names how tl.dot multiplies, or is "plain" for sums of products; EPILOGUE is a
+    device function that the result goes through, or None."""
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     batch = tl.program_id(0) // (tiles_m * tiles_n)
@@ -63,26 +65,30 @@ def _matmul(
         b_tile += BLOCK_K * b_row
     if BIAS:
         acc += tl.load(bias_ptr + (j % N) * bias_stride).to(ACC)[None, :]
+    if EPILOGUE is not None:
+        acc = EPILOGUE(acc)
     out_tile = out_ptr + outer * out_outer + inner * out_inner + i[:, None] * out_row + j[None, :] * out_col
     result = acc != 0 if out_ptr.dtype.element_ty == tl.int1 else acc.to(out_ptr.dtype.element_ty)
     tl.store(out_tile, result, mask=(i < M)[:, None] & (j < N)[None, :])
 
 
-def matmul(out: Any, a: Any, b: Any, bias: Any = None) -> None:
+def matmul(out: Any, a: Any, b: Any, bias: Any = None, activation: Any = None) -> None:
     """out = a @ b by PyTorch's rules for 1-d, 2-d and batched operands; a and b have one dtype and any strides.
 
-    bias: one number per column, added before the result is rounded.
+    bias: one number per column, added before the result is rounded. activation: an elementwise op of one operand, which
+    the result then goes through; floating point only.
     """
     if prod(out.shape) == 0:
         return
-    if a.shape[-1] == 0:
+    if a.shape[-1] == 0 and activation is None:
         if bias is None:
             fill(out, value=0)
         else:
             copy(out, bias)
         return
     out, a, b = _matrices(out, a, b)
-    parts = 1 if bias is not None or len(out.shape) != 2 else _parts(*out.shape, a.shape[-1], a.dtype.name)
+    whole = bias is not None or activation is not None
+    parts = 1 if whole or len(out.shape) != 2 else _parts(*out.shape, a.shape[-1], a.dtype.name)
     if parts > 1:
         _in_parts(out, a, b, parts)
         return
@@ -95,20 +101,21 @@ def matmul(out: Any, a: Any, b: Any, bias: Any = None) -> None:
     (m, k), n = a.shape[-2:], b.shape[-1]
     tile, warps, stages = _tile(m, n, k, a.dtype.name)
     wide = needs_int64((prod(out.shape),), [(1,)]) or any(needs_int64(x.shape, [x.strides]) for x in (a, b))
+    epilogue = activation and device_function(activation, "float64" if a.dtype.name == "float64" else "float32")
     launch(
         _matmul, (cdiv(m, tile[0]) * cdiv(n, tile[1]) * batch[0] * batch[1],),
         out, a, b, a if bias is None else bias, m, n, k, batch[1], *strides, bias.strides[0] if bias is not None else 0,
         num_warps=warps, num_stages=stages, BIAS=bias is not None,
         BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
-        ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), WIDE=wide,
+        ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), EPILOGUE=epilogue, WIDE=wide,
     )  # fmt: skip
 
 
-def linear(out: Any, x: Any, weight: Any, bias: Any = None) -> None:
-    """out = x @ weight.T + bias: x (..., k), weight (n, k), bias (n,) or of a shape that broadcasts to it."""
+def linear(out: Any, x: Any, weight: Any, bias: Any = None, *, activation: Any = None) -> None:
+    """out = activation(x @ weight.T + bias): x (..., k), weight (n, k), bias (n,) or what broadcasts to it."""
     n = weight.shape[0]
     turned = weight.view(weight.shape[::-1], weight.strides[::-1])
-    matmul(out, x, turned, None if bias is None else bias.broadcast((n,)))
+    matmul(out, x, turned, None if bias is None else bias.broadcast((n,)), activation)
 
 
 def flat_outer(out: Any, a: Any, b: Any) -> None:

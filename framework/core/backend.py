@@ -17,7 +17,6 @@ from naiad.core.device import CUDA, device
 from naiad.core.dtype import COMPLEX, dtype
 from naiad.core.pinned import is_pinned, pinned
 from naiad.core.strided import DeviceArray, broadcast_shapes, contiguous_strides, numpy_view
-from naiad.core.trace import Symbol, trace
 
 SIMULATED_DEVICES = 2
 
@@ -249,8 +248,7 @@ def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
     """The Triton kernel of an elementwise op for one dtype, as a function of its operands."""
     if COMPLEX in (common.kind, result.kind):
         raise NotImplementedError(f"{op.name}: complex tensors have no kernels on cuda yet; use .cpu()")
-    recorded, value = trace(op.body, op.operands)
-    lines = recorded.prune(value) if isinstance(value, Symbol) else []
+    lines, value = op.traced()
     prepare = import_module("naiad.kernels.elementwise").prepare
     scalar = ("scalar", common.compute.name)
     launchers: dict[tuple[bool, ...], Callable] = {}

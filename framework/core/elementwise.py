@@ -29,6 +29,7 @@ from naiad.core.op import AutocastClass, Op, publish
 from naiad.core.state import State, current, default_dtype
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor, wrap
+from naiad.core.trace import Symbol, trace
 
 ndarray = np.ndarray
 _new_tensor = object.__new__
@@ -178,6 +179,11 @@ class Elementwise(Op):
         shape = broadcast_shapes([x._array.shape for x in xs if isinstance(x, Tensor)])
         common = self.common_dtype(xs)
         return shape, common.to_real() if self.result == "real" else self.result or common
+
+    def traced(self) -> tuple[list[tuple], Any]:
+        """The body as straight lines `(symbol, op, args)` and their result, a symbol or a number."""
+        recorded, value = trace(self.body, self.operands)
+        return recorded.prune(value) if isinstance(value, Symbol) else [], value
 
     # ------------------------------------------------------------ deriving
     def plan(self, mask: int) -> Plan:

@@ -118,7 +118,7 @@ class Ledger:
             tuple(tuple(a.shape) for a in arrays),
             tuple(a.dtype.name for a in arrays),
             sum({(a.ptr, a.strides): _held(a) for a in arrays}.values()),
-            {name: str(value) for name, value in constexprs.items()},
+            {name: getattr(value, "__name__", str(value)) for name, value in constexprs.items()},
             self._now(),
             threading.get_ident(),
         )

@@ -31,6 +31,7 @@ FAMILIES = (
     "norms",
     "scans",
     "linear",
+    "linear_activation",
     "indexing",
     "index_more",
     "masking",

@@ -14,7 +14,7 @@ from naiad.nn._attention import _canonical_mask, _none_or_dtype
 from naiad.nn.modules.activation import MultiheadAttention
 from naiad.nn.modules.container import ModuleList
 from naiad.nn.modules.dropout import Dropout
-from naiad.nn.modules.linear import Linear
+from naiad.nn.modules.linear import Linear, activated
 from naiad.nn.modules.module import Module
 from naiad.nn.modules.normalization import LayerNorm
 
@@ -235,7 +235,7 @@ class _Layer(Module):
         return self.dropout1(x)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        return self.linear2(self.dropout(activated(self.linear1, self.activation, x)))
 
 
 class TransformerEncoderLayer(_Layer):
