@@ -60,7 +60,7 @@ class Node:
 
 
 def _node_name(op: str) -> str:
-    return "".join(part.capitalize() for part in op.removesuffix("_op").split("_")) + "Backward0"
+    return "".join(part.capitalize() for part in op.removesuffix("_op").removesuffix("_dims").split("_")) + "Backward0"
 
 
 class HookHandle:

@@ -133,3 +133,30 @@ def test_spawn_tells_what_failed(function, error, text):
         naiad.multiprocessing.spawn(function, nprocs=2)
     assert caught.value.error_index == (1 if function is fail else caught.value.error_index)
     assert caught.value.pid > 0
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"])
+def test_finfo(name):
+    assert repr(naiad.finfo(getattr(naiad, name))) == repr(torch.finfo(getattr(torch, name)))
+    assert naiad.finfo(getattr(naiad, name)).resolution == torch.finfo(getattr(torch, name)).resolution
+
+
+WARNINGS = {
+    "function": lambda: naiad.nn.functional.mse_loss(naiad.ones(2), naiad.ones(3, 2)),
+    "module": lambda: naiad.nn.L1Loss()(naiad.ones(2), naiad.ones(3, 2)),
+    "property": lambda: naiad.ones(2, 2, 2).T,
+    "index": lambda: naiad.ones(3)[naiad.tensor([1, 0, 1], dtype=naiad.uint8)],
+}
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_a_warning_points_at_its_cause(name):
+    with pytest.warns(UserWarning) as caught:
+        WARNINGS[name]()
+    assert [w.filename for w in caught] == [__file__]
+
+
+def test_names_of_nodes():
+    x = naiad.ones(2, requires_grad=True)
+    names = [y.grad_fn.name() for y in (x.sum(), x.mean(), x * 2, x.exp())]
+    assert names == ["SumBackward0", "MeanBackward0", "MulBackward0", "ExpBackward0"]

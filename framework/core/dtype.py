@@ -159,9 +159,10 @@ class finfo:
             )
         info = ml_dtypes.finfo(self._dtype.to_real().np)
         self.bits = int(info.bits)
-        self.dtype = self._dtype.name
-        for field in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):
+        self.dtype = self._dtype.to_real().name
+        for field in ("eps", "max", "min", "tiny", "smallest_normal"):
             setattr(self, field, float(getattr(info, field)))
+        self.resolution = float(f"1e-{info.precision}")
 
     def __repr__(self) -> str:
         fields = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from math import ceil, prod, sqrt
 from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.device import device
 from naiad.core.dtype import dtype
 from naiad.core.elementwise import elementwise
@@ -90,13 +90,12 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Dropout of whole channels of input (N, C, H, W)."""
     if input.ndim == 3:
-        warnings.warn(
+        warn(
             "dropout2d: Received a 3D input and assumes that channel-wise 1D dropout behavior is desired: input is "
-            "interpreted as shape (N, C, L). Use dropout1d for that",
-            stacklevel=2,
+            "interpreted as shape (N, C, L). Use dropout1d for that"
         )
     elif input.ndim != 4:
-        warnings.warn(f"dropout2d: Received a {input.ndim}-D input, but expected (N, C, H, W)", stacklevel=2)
+        warn(f"dropout2d: Received a {input.ndim}-D input, but expected (N, C, H, W)")
     return _channels(input, p, training, inplace)
 
 
@@ -104,7 +103,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Dropout of whole channels of input (N, C, D, H, W) or (C, D, H, W)."""
     if input.ndim not in (4, 5):
-        warnings.warn(f"dropout3d: Received a {input.ndim}-D input, but expected (N, C, D, H, W)", stacklevel=2)
+        warn(f"dropout3d: Received a {input.ndim}-D input, but expected (N, C, D, H, W)")
     return (_unbatched if input.ndim == 4 else _channels)(input, p, training, inplace)
 
 

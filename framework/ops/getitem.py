@@ -6,12 +6,12 @@ where the dimensions of a result go.
 
 from __future__ import annotations
 
-import warnings
 from operator import index as as_int
 from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.device import CPU, CPU_DEVICE
 from naiad.core.dtype import BOOL, COMPLEX, INT, int64, uint8
 from naiad.core.dtype import bool as bool_
@@ -81,11 +81,9 @@ def _as_tuple(index: Any) -> tuple:
         return index
     special = (Tensor, list, tuple, np.ndarray, slice, _NONE, type(Ellipsis))
     if isinstance(index, list) and len(index) <= 32 and any(isinstance(e, special) for e in index):
-        warnings.warn(
+        warn(
             "Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of "
-            "x[seq], or x[naiad.tensor(seq)] for an index of several dimensions",
-            UserWarning,
-            stacklevel=4,
+            "x[seq], or x[naiad.tensor(seq)] for an index of several dimensions"
         )
         return tuple(index)
     return (index,)
@@ -127,11 +125,7 @@ def _tensor_entry(entry: Tensor) -> Any:
     kind = entry._dtype.kind
     if kind == BOOL or entry._dtype is uint8:
         if kind != BOOL:
-            warnings.warn(
-                "indexing with dtype uint8 is now deprecated, please use a dtype bool instead.",
-                UserWarning,
-                stacklevel=5,
-            )
+            warn("indexing with dtype uint8 is now deprecated, please use a dtype bool instead.")
             entry = entry != 0
         return entry if entry._array.shape else bool(entry)
     if kind != INT or entry._dtype.itemsize < 4:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import product
 from math import prod
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.elementwise import elementwise, zero_of
 from naiad.core.op import public
 from naiad.core.tensor import Tensor
@@ -109,10 +109,9 @@ def grid_sample(
 
 def _warn_default(name: str, align_corners: bool | None) -> None:
     if align_corners is None:
-        warnings.warn(
+        warn(
             f"Default {name} and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
-            "align_corners=True if the old behavior is desired.",
-            stacklevel=3,
+            "align_corners=True if the old behavior is desired."
         )
 
 

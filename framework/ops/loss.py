@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from math import log, pi
 from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.device import CPU
 from naiad.core.elementwise import elementwise
 from naiad.core.op import public
@@ -256,10 +256,9 @@ def kl_div(
     if reduction == "batchmean":
         return reduced(loss, "sum") / (input._array.shape[0] if input.ndim else 1)
     if reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size. "
-            "'batchmean' divides only by the batch size, and aligns with the KL div math definition.",
-            stacklevel=2,
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
         )
     return reduced(loss, reduction)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from naiad.core.caution import warn
 from naiad.core.op import PUBLIC
 from naiad.core.tensor import Tensor
 from naiad.ops.reduction import sum_dims
@@ -14,9 +13,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     if size_average is None and reduce is None:
         return reduction
     chosen = "none" if reduce is False else "sum" if size_average is False else "mean"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.", stacklevel=3
-    )
+    warn(f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.")
     return chosen
 
 
@@ -34,9 +31,8 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 def warn_of_shapes(name: str, input: Tensor, target: Tensor) -> None:
     """Warn where a loss is about to broadcast, which is seldom meant."""
     if input._array.shape != target._array.shape:
-        warnings.warn(
+        warn(
             f"{name}: using a target size ({list(target.shape)}) that is different to the input size "
             f"({list(input.shape)}). This will likely lead to incorrect results due to broadcasting. "
-            "Please ensure they have the same size.",
-            stacklevel=3,
+            "Please ensure they have the same size."
         )

@@ -6,12 +6,12 @@ zeros, times the input. nearest selects, area is adaptive average pooling.
 
 from __future__ import annotations
 
-import warnings
 from math import floor
 from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.dtype import FLOAT
 from naiad.core.op import PUBLIC, as_one, public
 from naiad.core.primitive import primitive
@@ -224,7 +224,7 @@ def interpolate(
 
 
 def _deprecated(name: str) -> None:
-    warnings.warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=3)
+    warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.")
 
 
 @public(F)

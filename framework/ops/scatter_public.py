@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.dtype import FLOAT
 from naiad.core.op import public
 from naiad.core.tensor import Tensor, normalize_dim
@@ -102,11 +102,9 @@ def _old_reduce(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str) -
     if reduce not in ("add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
     if isinstance(src, Tensor):
-        warnings.warn(
+        warn(
             "The reduce argument of scatter with Tensor src is deprecated. Use scatter_reduce instead for more "
-            "reduction options.",
-            UserWarning,
-            stacklevel=4,
+            "reduction options."
         )
     given = expand_op(_source("scatter", input, src), size=index._array.shape) if not isinstance(src, Tensor) else src
     return add_elements(input, index, given, dim) if reduce == "add" else scatter_prod_op(input, index, given, dim=dim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.dtype import dtype
 from naiad.core.op import public
 from naiad.core.primitive import view as view_entry
@@ -273,12 +273,10 @@ def T(self: Tensor) -> Tensor:
     """A view with all dimensions in reverse order."""
     ndim = self._array.ndim
     if ndim not in (0, 2):
-        warnings.warn(
+        warn(
             "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will "
             "throw an error in a future release. Consider `x.mT` to transpose batches of matrices or "
-            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
-            UserWarning,
-            stacklevel=2,
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor."
         )
     return permute_op(self, dims=tuple(range(ndim - 1, -1, -1)))
 
