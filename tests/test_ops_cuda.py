@@ -1,7 +1,7 @@
 """Ops on the simulated cuda device: the kernels in Triton's interpreter against the same op on the CPU.
 
-Kernels come family by family: an op that has none yet raises NotImplementedError by name, and the summary of the
-test run counts those.
+Every sample call of every entry: values, gradients and gradients of gradients in float32, values in the other dtypes
+and of operands that do not lie contiguously.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from op_cases import calls_of, keys_with_samples
-from op_samples import Operand
+from op_samples import Call, Operand
 
 import naiad
 from naiad.core.op import ENTRIES
@@ -20,57 +20,131 @@ pytestmark = pytest.mark.skipif(
     not naiad.cuda.is_available(), reason="needs a cuda device: set NAIAD_CUDA=interpret for the simulated one"
 )
 
-# The slice: these run as Triton kernels, forward, backward and double backward.
-SLICE = (
-    *("naiad.add", "naiad.mul", "nn.functional.silu", "naiad.sum", "naiad.amax", "naiad.matmul"),
-    *("nn.functional.softmax", "naiad.index_select", "naiad.clone", "naiad.transpose", "naiad.reshape"),
-)
+KEYS = keys_with_samples()
+TOLERANCE = {"float64": (1e-10, 1e-12), "float32": (1e-5, 1e-5), "bfloat16": (2e-2, 2e-2), "float16": (4e-3, 4e-3)}
+
+# What has no kernel yet, whole or in part, with what is missing.
+COMPLEX = "complex numbers"
+SHAPE = "results whose shape depends on the values"
+WITHOUT_KERNEL = {
+    **dict.fromkeys(("Tensor.cdouble", "Tensor.cfloat", "linalg.vector_norm", "naiad.angle"), COMPLEX),
+    **dict.fromkeys(("naiad.complex", "naiad.conj", "naiad.conj_physical", "naiad.imag"), COMPLEX),
+    **dict.fromkeys(("naiad.is_complex", "naiad.isreal", "naiad.polar", "naiad.real", "naiad.resolve_conj"), COMPLEX),
+    **dict.fromkeys(("naiad.resolve_neg", "naiad.sgn", "naiad.view_as_real"), COMPLEX),
+    **dict.fromkeys(("naiad.argwhere", "naiad.nonzero", "naiad.masked_select"), SHAPE),
+    **dict.fromkeys(("naiad.index_put", "naiad.masked_scatter"), SHAPE),
+    "naiad.digamma": "polygamma, its second derivative",
+    "naiad.frexp": "frexp",
+    "naiad.gcd": "gcd",
+    "naiad.lcm": "lcm",
+    "naiad.logcumsumexp": "its derivative",
+    "naiad.mode": "mode",
+    "naiad.scatter_reduce": "products",
+    "nn.functional.interpolate": "resize",
+}
 
 
-def tensor(operand: Operand, device: str, grad: bool, made: list) -> naiad.Tensor:
-    values = operand.values.astype(np.float32) if operand.values.dtype.kind == "f" else operand.values
-    out = naiad.from_numpy(np.array(values)).to(device)
-    if grad and operand.differentiable:
-        out = out.detach().requires_grad_()
-        made.append(out)
-    return out
+def tensor(operand: Operand, device: str, dtype: str, strided: bool) -> naiad.Tensor:
+    """The operand on a device; floats in `dtype`. strided: a view into other memory."""
+    out = naiad.from_numpy(np.array(operand.values))
+    if operand.differentiable:
+        of = getattr(naiad, dtype)
+        out = out.to(of.to_complex() if out.is_complex() else of)
+    if not strided or not out.ndim:
+        return out.to(device)
+    wide = naiad.zeros(*(2 * n for n in out.shape[::-1]), dtype=out.dtype).to(device)
+    view = wide[tuple(slice(None, None, 2) for _ in out.shape)].permute(*range(out.ndim)[::-1])
+    return view.copy_(out)
 
 
-def first(result: Any) -> Any:
-    return result[0] if isinstance(result, (tuple, list)) else result
+def call_on(device: str, key: str, call: Call, dtype: str, strided: bool = False, grad: bool = False) -> tuple:
+    """(results, leaves) of a sample call on a device."""
+    leaves: list[naiad.Tensor] = []
+
+    def make(operand: Operand) -> naiad.Tensor:
+        made = tensor(operand, device, dtype, strided)
+        if grad and operand.differentiable:
+            leaves.append(made.detach().requires_grad_())
+            return leaves[-1]
+        return made
+
+    args, kwargs = call.build(make)
+    results = flat(ENTRIES[key].function(*args, **kwargs))
+    if any(True for _ in call.operands()):
+        assert all(r.device.type == device for r in results if isinstance(r, naiad.Tensor)), key
+    return results, leaves
 
 
-def array(result: Any) -> np.ndarray:
-    return result.detach().cpu().numpy() if isinstance(result, naiad.Tensor) else np.asarray(result)
+def flat(result: Any) -> list:
+    if isinstance(result, (tuple, list)):
+        return [t for r in result for t in flat(r)]
+    return [result]
 
 
-def on(device: str, key: str, call: Any, grad: bool) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The result on a device, and gradients of first and second order."""
-    made: list[naiad.Tensor] = []
-    args, kwargs = call.build(lambda o: tensor(o, device, grad, made))
-    out = first(ENTRIES[key].function(*args, **kwargs))
-    gradients: list[np.ndarray] = []
-    if grad and made and isinstance(out, naiad.Tensor) and out.requires_grad and out.numel():
-        first_order = naiad.autograd.grad((out * out).sum(), made, create_graph=True)
-        gradients += [g.detach().cpu().numpy() for g in first_order]
-        total = first_order[0].sum()
-        for g in first_order[1:]:
-            total = total + g.sum()
-        if total.requires_grad:
-            second = naiad.autograd.grad(total, made, allow_unused=True)
-            gradients += [g.cpu().numpy() for g in second if g is not None]
-    return array(out), gradients
+def derivatives(results: list, leaves: list) -> list[naiad.Tensor | None]:
+    """Gradients of first and second order, each result's weighed by itself."""
+    roots = [r for r in results if isinstance(r, naiad.Tensor) and r.requires_grad and r.numel()]
+    if not roots:
+        return []
+    once = naiad.autograd.grad(_total(roots), leaves, create_graph=True, allow_unused=True)
+    rest = [g for g in once if g is not None and g.requires_grad]
+    twice = naiad.autograd.grad(_total(rest), leaves, allow_unused=True) if rest else ()
+    return [*once, *twice]
 
 
-@pytest.mark.parametrize("key", SLICE)
-def test_slice_forward_backward_and_double_backward(key: str) -> None:
+def _total(tensors: list) -> naiad.Tensor:
+    """A real number that depends on every element, and on its sign."""
+    parts = [naiad.view_as_real(t) if t.is_complex() else t for t in tensors]
+    return sum(((p * p + p).sum() for p in parts), naiad.zeros((), device=parts[0].device))
+
+
+def assert_same(got: list, wanted: list, rtol: float, atol: float, what: str) -> None:
+    assert len(got) == len(wanted), what
+    for mine, other in zip(got, wanted, strict=True):
+        if not isinstance(other, naiad.Tensor):
+            assert mine == other, what
+            continue
+        assert (mine.shape, mine.dtype) == (other.shape, other.dtype), what
+        wanted_values = array(other)
+        scale = max(1.0, np.abs(wanted_values).max(initial=0.0, where=np.isfinite(wanted_values)))
+        np.testing.assert_allclose(array(mine), wanted_values, rtol, atol * scale, err_msg=what)
+
+
+def array(tensor: naiad.Tensor) -> np.ndarray:
+    found = tensor.detach().cpu().numpy()
+    return found.astype(np.float32) if found.dtype.kind not in "biufc" else found
+
+
+def marked(key: str) -> Any:
+    missing = WITHOUT_KERNEL.get(key)
+    # Not strict: some calls and dtypes of these run.
+    mark = pytest.mark.xfail(raises=NotImplementedError, reason=missing, strict=False)
+    return pytest.param(key, marks=[mark] if missing else [])
+
+
+@pytest.mark.parametrize("key", [marked(key) for key in KEYS])
+def test_values_and_derivatives_equal_those_of_the_cpu(key: str) -> None:
     for call in calls_of(ENTRIES[key]):
-        expected, expected_gradients = on("cpu", key, call, True)
-        result, gradients = on("cuda", key, call, True)
-        np.testing.assert_allclose(result, expected, 1e-5, 1e-6, err_msg=key)
-        assert len(gradients) == len(expected_gradients)
-        for got, want in zip(gradients, expected_gradients, strict=True):
-            np.testing.assert_allclose(got, want, 1e-4, 1e-5, err_msg=f"gradient of {key}")
+        expected, cpu = call_on("cpu", key, call, "float32", grad=True)
+        results, cuda = call_on("cuda", key, call, "float32", grad=True)
+        assert_same(results, expected, *TOLERANCE["float32"], key)
+        assert_same(derivatives(results, cuda), derivatives(expected, cpu), 1e-4, 1e-4, f"derivatives of {key}")
+
+
+@pytest.mark.parametrize("key", [marked(key) for key in KEYS])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_dtypes_and_strides(key: str, dtype: str) -> None:
+    for call in calls_of(ENTRIES[key]):
+        if not any(o.differentiable for o in call.operands()):
+            continue
+        try:
+            expected, _ = call_on("cpu", key, call, dtype)
+        except (RuntimeError, TypeError, NotImplementedError) as error:
+            with pytest.raises(type(error)):
+                call_on("cuda", key, call, dtype)
+            continue
+        results, _ = call_on("cuda", key, call, dtype, strided=True)
+        assert_same(results, expected, *TOLERANCE[dtype], f"{key} of {dtype}")
 
 
 def test_uniforms_equal_those_of_the_cpu() -> None:
@@ -96,17 +170,3 @@ def test_devices_do_not_mix() -> None:
     with pytest.raises(RuntimeError, match="cuda:1"):
         naiad.ones(2, device="cuda") * naiad.ones(2, device="cuda:1")
     assert (naiad.ones(2, device="cuda") * naiad.tensor(2.0)).cpu().tolist() == [2.0, 2.0]
-
-
-@pytest.mark.parametrize("key", [k for k in keys_with_samples() if k not in SLICE])
-def test_other_ops_run_or_say_that_they_have_no_kernel(key: str, record_property: Any) -> None:
-    calls = [c for c in calls_of(ENTRIES[key]) if sum(o.values.size for o in c.operands()) <= 64][:1]
-    for call in calls:
-        expected, _ = on("cpu", key, call, False)
-        try:
-            result, _ = on("cuda", key, call, False)
-        except NotImplementedError as error:
-            assert "cuda" in str(error) or "kernel" in str(error)
-            record_property("no_kernel", key)
-            return
-        np.testing.assert_allclose(result, expected, 1e-4, 1e-5, err_msg=key)
