@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from naiad.autograd.engine import Pass, with_grad_mode
+from naiad.core.caution import warn
 from naiad.core.device import CPU
 from naiad.core.dispatch import constant
 from naiad.core.dtype import FLOAT
@@ -75,6 +76,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -84,6 +86,8 @@ def grad(
     Raises RuntimeError for an input that the outputs do not depend on, unless `allow_unused` (then None) or
     `materialize_grads` (then zeros).
     """
+    if not only_inputs:
+        warn("only_inputs argument is deprecated and is ignored now (defaults to True).", FutureWarning)
     if is_grads_batched:
         raise NotImplementedError("grad(is_grads_batched=True) is not supported: loop over the rows of grad_outputs")
     if materialize_grads and allow_unused is False:

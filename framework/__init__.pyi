@@ -837,8 +837,8 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: _float = 2.0, eps: _float = 1e-
     """The p-norm of x1 - x2 + eps over the last dimension."""
 def pdist(input: Tensor, p: _float = 2) -> Tensor:
     """The p-norm distances of rows i < j of input (N, M), in order: N * (N - 1) / 2 of them."""
-def permute(input: Tensor, *dims: Any) -> Tensor:
-    """A view with the dimensions in the order `dims`."""
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
+    """A view with the dimensions in another order."""
 pi: _float
 def pixel_shuffle(input: Tensor, upscale_factor: _int) -> Tensor:
     """(..., C * r * r, H, W) to (..., C, H * r, W * r)."""
@@ -895,7 +895,7 @@ def remainder(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: _int | None = None, *, output_size: _int | None = None) -> Tensor:
     """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The elements in another shape: a view where possible, else a copy. One size may be -1."""
 def resolve_conj(input: Tensor) -> Tensor:
     """The tensor itself: conjugates are computed at once here."""
@@ -909,7 +909,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     """A copy with the elements moved by `shifts` along `dims`, round the end; over all elements without `dims`."""
 def rot90(input: Tensor, k: _int = 1, dims: Sequence[_int] = ...) -> Tensor:
     """A copy turned `k` times by 90 degrees in the plane of `dims`, from the first towards the second."""
-def round(input: Tensor, *, decimals: _int = 0) -> Tensor:
+def round(input: Tensor, *, decimals: _int = 0, out: Tensor | None = None) -> Tensor:
     """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
 def round_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In-place version of `round`; returns `self`."""

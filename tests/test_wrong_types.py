@@ -109,3 +109,17 @@ def test_subtraction_takes_no_bools(name, dtype):
         with pytest.raises(RuntimeError, match=r"Subtraction, the `-` operator, with (a|two) bool tensor"):
             SUBTRACTIONS[name](lib, lib.ones(2, dtype=getattr(lib, dtype)))
     assert (naiad.ones(2) * True + False).tolist() == [1.0, 1.0]
+
+
+def test_pytorchs_names_of_sizes_and_dimensions_are_taken() -> None:
+    x = naiad.arange(6.0).reshape(2, 3)
+    assert x.view(size=(3, 2)).shape == x.reshape(shape=(3, 2)).shape == naiad.reshape(x, shape=(3, 2)).shape == (3, 2)
+    assert x.expand(size=(4, 2, 3)).shape == (4, 2, 3)
+    assert x.repeat(repeats=(2, 1)).shape == (4, 3)
+    assert x.permute(dims=(1, 0)).equal(x.T)
+    out = naiad.empty(2)
+    assert naiad.round(naiad.tensor([1.26, 2.5]), decimals=1, out=out) is out
+    assert out.tolist() == pytest.approx([1.3, 2.5])
+    with pytest.warns(FutureWarning, match="only_inputs"):
+        y = naiad.ones((), requires_grad=True)
+        naiad.autograd.grad(y * 2, y, only_inputs=False)

@@ -475,7 +475,7 @@ class Methods:
         """In-place version of `exp2`; returns `input`."""
     def exp_(self) -> Tensor:
         """In-place version of `exp`; returns `input`."""
-    def expand(self, *size: Any) -> Tensor:
+    def expand(self, *sizes: Any, size: Any = None) -> Tensor:
         """A view with size-1 dimensions repeated; -1 keeps a size."""
     def expand_as(self, other: Tensor) -> Tensor:
         """`self.expand(other.size())`."""
@@ -833,8 +833,8 @@ class Methods:
         """The values as an ndarray that shares memory. `force`: detach and copy to the host first where needed."""
     def outer(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """All products of the elements of two vectors: (n,) and (m,) give (n, m)."""
-    def permute(self, *dims: Any) -> Tensor:
-        """A view with the dimensions in the order `dims`."""
+    def permute(self, *order: Any, dims: Any = None) -> Tensor:
+        """A view with the dimensions in another order."""
     def pin_memory(self, device: _device | _str | None = None) -> Tensor:
         """A copy of a CPU tensor in page-locked memory, from which copies to cuda can be non-blocking; itself if it is."""
     def positive(self) -> Tensor:
@@ -878,11 +878,11 @@ class Methods:
         """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
     def remainder_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `remainder`; returns `self`."""
-    def repeat(self, *repeats: Any) -> Tensor:
+    def repeat(self, *times_each: Any, repeats: Any = None) -> Tensor:
         """A copy repeated along each dimension; more numbers than dimensions add leading ones."""
     def repeat_interleave(self, repeats: Any = None, dim: _int | None = None, *, output_size: _int | None = None) -> Tensor:
         """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
         """The elements in another shape: a view where possible, else a copy. One size may be -1."""
     def reshape_as(self, other: Tensor) -> Tensor:
         """`self.reshape(other.size())`."""
@@ -903,7 +903,7 @@ class Methods:
         """A copy with the elements moved by `shifts` along `dims`, round the end; over all elements without `dims`."""
     def rot90(self, k: _int = 1, dims: Sequence[_int] = ...) -> Tensor:
         """A copy turned `k` times by 90 degrees in the plane of `dims`, from the first towards the second."""
-    def round(self, *, decimals: _int = 0) -> Tensor:
+    def round(self, *, decimals: _int = 0, out: Tensor | None = None) -> Tensor:
         """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
     def round_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `round`; returns `self`."""
@@ -1087,7 +1087,7 @@ class Methods:
         """The variance of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
     def vdot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """dot of the conjugate of `input` with `other`."""
-    def view(self, *shape: Any) -> Tensor:
+    def view(self, *shape: Any, size: Any = None) -> Tensor:
         """The same memory in another shape, one size of which may be -1, or read as another dtype: ``x.view(int32)``."""
     def view_as(self, other: Tensor) -> Tensor:
         """`self.view(other.size())`."""

@@ -181,6 +181,6 @@ def get_rng_state() -> Any:
     return default_generator.get_state()
 
 
-def set_rng_state(state: Any) -> None:
+def set_rng_state(new_state: Any) -> None:
     """Put the default generator into a state from `get_rng_state`."""
-    default_generator.set_state(state)
+    default_generator.set_state(new_state)

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from naiad.core.device import CPU_DEVICE, device
+from naiad.core.device import device as _device
 from naiad.core.dtype import COMPLEX, FLOAT, dtype, float32
 
 
@@ -226,9 +227,9 @@ def default_device() -> device:
     return _default_devices[-1]
 
 
-def set_default_device(target: device | str | None) -> None:
+def set_default_device(device: Any) -> None:
     """Set the device of tensors made without naming one; None: the CPU."""
-    _default_devices[0:] = [device(target) if target is not None else CPU_DEVICE]
+    _default_devices[0:] = [_device(device) if device is not None else CPU_DEVICE]
 
 
 def push_default_device(target: device) -> None:

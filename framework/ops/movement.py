@@ -88,9 +88,11 @@ def sum_to(g: Tensor, shape: Shape) -> Tensor:
 
 
 @public("Tensor", samples=lambda s: [s.call(s(3, 1), 2, -1, 4), s.call(s(1), (5,)), s.call(s(), 2)])
-def expand(self: Tensor, *size: Any) -> Tensor:
+def expand(self: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """A view with size-1 dimensions repeated; -1 keeps a size."""
-    wanted = list(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else list(size)
+    if size is not None:
+        sizes = size
+    wanted = list(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else list(sizes)
     lead = len(wanted) - self.ndim
     for i, n in enumerate(wanted):
         if n == -1:
@@ -142,9 +144,11 @@ def inferred_size(name: str, numel: int, shape: Shape, size: Shape) -> Shape:
 @public(
     "naiad", "Tensor", samples=lambda s: [s.call(s(2, 6), (3, 4)), s.call(s(4, 3), (-1,)), s.call(s(2, 3, 2), (6, -1))]
 )
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The elements in another shape: a view where possible, else a copy. One size may be -1."""
-    wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    if shape is not None:
+        sizes = tuple(shape)
+    wanted = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
     array = input._array
     contiguous = array.flags.c_contiguous if isinstance(array, np.ndarray) else array.is_contiguous
     size = inferred_size("reshape", array.size, array.shape, tuple(map(index, wanted)))

@@ -75,9 +75,9 @@ _REPEAT = _Repeat("repeat_op", _repeated, rule=_repeat_rule, widen=False, grad=(
 
 
 @public("Tensor", samples=lambda s: [s.call(s(2, 3), 2, 1), s.call(s(3), (4, 2)), s.call(s(2), 0), s.call(s(), 3)])
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
+def repeat(self: Tensor, *times_each: Any, repeats: Any = None) -> Tensor:
     """A copy repeated along each dimension; more numbers than dimensions add leading ones."""
-    times = flat_args(repeats)
+    times = flat_args(times_each if repeats is None else (repeats,))
     shape = self._array.shape
     lead = len(times) - len(shape)
     if lead < 0:

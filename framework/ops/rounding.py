@@ -8,7 +8,7 @@ from naiad.core.elementwise import elementwise
 from naiad.core.op import PUBLIC, public
 from naiad.core.tensor import Tensor
 from naiad.ops.convert import clone_op
-from naiad.ops.forms import inplace_form
+from naiad.ops.forms import inplace_form, into
 
 NUMBERS = (1, 2)
 
@@ -93,13 +93,14 @@ def round_coarse(m: Any, input: Any, scale: Any) -> Any:
     "Tensor",
     samples=lambda s: [s.call(s(2, 3)), s.call(s(5, low=-200, high=200), decimals=-1), s.call(s.ints(3))],
 )
-def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
     """Rounded to `decimals` places (negative: left of the point); halves go to the even neighbour."""
     if decimals == 0:
-        return round_op(input)
+        return into(round_op(input), out)
     if input._dtype.kind == 1:
         raise NotImplementedError(f"round(): decimals={decimals} is for floating-point tensors, not {input.dtype}")
-    return round_scaled(input, 10.0**decimals) if decimals > 0 else round_coarse(input, 10.0**-decimals)
+    op, scale = (round_scaled, 10.0**decimals) if decimals > 0 else (round_coarse, 10.0**-decimals)
+    return into(op(input, scale), out)
 
 
 inplace_form(round, "round_")

@@ -34,11 +34,13 @@ def flat_args(args: tuple) -> Shape:
     # Dimensions are only cut apart here, which works for the strided tensors of the suite as well.
     samples=lambda s: [s.call(s(2, 6), 2, 3, 2), s.call(s(4), -1, 2), s.call(s(2, 6), (2, -1, 3)), s.call(s(), 1, 1)],
 )
-def view(self: Tensor, *shape: Any) -> Tensor:
+def view(self: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """The same memory in another shape, one size of which may be -1, or read as another dtype: ``x.view(int32)``.
 
     Raises RuntimeError where the elements do not lie so that a view can show them.
     """
+    if size is not None:
+        shape = (size,)
     size = shape
     if len(shape) == 1 and shape[0].__class__ is not int:
         if isinstance(shape[0], dtype):
@@ -247,9 +249,11 @@ def _order(dims: Shape, ndim: int) -> Shape:
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3, 4), (2, 0, 1)), s.call(s(2, 3), (-1, 0)), s.call(s(), ())])
-def permute(input: Tensor, *dims: Any) -> Tensor:
-    """A view with the dimensions in the order `dims`."""
-    given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
+    """A view with the dimensions in another order."""
+    if dims is not None:
+        order = (dims,)
+    given = order[0] if len(order) == 1 and isinstance(order[0], (tuple, list)) else order
     return permute_op(input, dims=_order(tuple(given), input._array.ndim))
 
 
