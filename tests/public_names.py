@@ -6,8 +6,10 @@ vision transformers, speech) use the name; those that five or more use are liste
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,38 @@ def find(root: Any, dotted: str) -> Any:
     return root
 
 
-def tests_of(dotted: str, texts: dict[str, str], table: set[str]) -> list[str]:
-    """Where a name is tested: the op table's samples, or test files in which it is called."""
+OPERATORS: dict[str, Callable[[ast.AST], bool]] = {
+    "__getitem__": lambda n: isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Load),
+    "__setitem__": lambda n: isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store),
+    "__len__": lambda n: isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "len",
+    "__bool__": lambda n: isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "bool",
+    "__eq__": lambda n: isinstance(n, ast.Compare) and any(isinstance(op, ast.Eq) for op in n.ops),
+    "__lt__": lambda n: isinstance(n, ast.Compare) and any(isinstance(op, ast.Lt) for op in n.ops),
+    "__pow__": lambda n: isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow),
+    "__format__": lambda n: isinstance(n, ast.FormattedValue),
+}
+
+
+def mentions(tree: ast.AST) -> set[str]:
+    """What a test file's code names: attributes, imported names, operators, and the strings of its tables."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # A name on its own, as tables of cases have it; prose is none.
+            found.add(node.value.rsplit(".", 1)[-1])
+        found.update(name for name, is_used in OPERATORS.items() if is_used(node))
+    return found
+
+
+def tests_of(dotted: str, files: dict[str, set[str]], table: set[str]) -> list[str]:
+    """Where a name is tested: the op table's samples, or test files whose code uses it."""
     name = dotted.rsplit(".", 1)[-1]
-    spelled = {"__getitem__": r"\w\[", "__setitem__": r"\] = ", "__len__": r"len\(", "__eq__": " == ", "__lt__": " < "}
-    spelled |= {"__pow__": r" \*\* ", "__format__": r"f\"\{", "__bool__": r"bool\("}
-    pattern = re.compile(spelled.get(name, rf"\b{re.escape(name)}\b"))
     found = ["op table"] if any(key.rsplit(".", 1)[-1] == name for key in table) else []
-    return found + [file for file, text in texts.items() if pattern.search(text)]
+    return found + [file for file, names in files.items() if name in names]
 
 
 def report() -> list[tuple[str, int, bool, list[str]]]:
@@ -68,7 +94,8 @@ def report() -> list[tuple[str, int, bool, list[str]]]:
     sys.path.insert(0, str(here))
     from op_cases import keys_with_samples
 
-    texts = {p.name: p.read_text() for p in sorted(here.rglob("test_*.py")) if p.name != "test_public_names.py"}
+    paths = [p for p in sorted(here.rglob("test_*.py")) if p.name != "test_public_names.py"]
+    files = {p.name: mentions(ast.parse(p.read_text())) for p in paths}
     table = set(keys_with_samples())
     rows = []
     for dotted, count in wanted().items():
@@ -77,7 +104,7 @@ def report() -> list[tuple[str, int, bool, list[str]]]:
             present = True
         except AttributeError:
             present = False
-        rows.append((dotted, count, present, tests_of(dotted, texts, table)))
+        rows.append((dotted, count, present, tests_of(dotted, files, table)))
     return rows
 
 

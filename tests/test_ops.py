@@ -95,13 +95,25 @@ def test_values_equal_torch(key: str, dtype: str) -> None:
         assert_same(strided, theirs, *TOLERANCE[dtype], "strided " + describe(key, call))
 
 
-@pytest.mark.parametrize("key", KEYS)
+def calls_of_floats(key: str) -> list[Call]:
+    return [
+        c for c in calls_of(ENTRIES[key]) if any(o.differentiable and o.values.dtype.kind == "f" for o in c.operands())
+    ]
+
+
+# PyTorch computes no call of these in half precision on the CPU: there is nothing to compare with.
+NO_HALVES_IN_TORCH = {
+    *("naiad.cdist", "naiad.nanquantile", "naiad.polar", "naiad.quantile", "nn.functional.avg_pool3d"),
+    *("nn.functional.lp_pool3d", "nn.functional.multi_margin_loss", "nn.functional.multilabel_margin_loss"),
+    "nn.functional.pdist",
+}
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if calls_of_floats(key)])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_halves_equal_torch(key: str, dtype: str) -> None:
     compared = 0
-    for call in calls_of(ENTRIES[key]):
-        if not any(o.differentiable and o.values.dtype.kind == "f" for o in call.operands()):
-            continue
+    for call in calls_of_floats(key):
         try:
             theirs, _ = run(torch, oracle(torch, key), call, dtype, False)
         except (RuntimeError, NotImplementedError):
@@ -109,7 +121,7 @@ def test_halves_equal_torch(key: str, dtype: str) -> None:
         ours, _ = run(naiad, ENTRIES[key].function, call, dtype, False)
         assert_same(ours, theirs, *TOLERANCE[dtype], describe(key, call))
         compared += 1
-    assert compared >= 0
+    assert bool(compared) == (key not in NO_HALVES_IN_TORCH)
 
 
 @pytest.mark.parametrize("key", KEYS)
