@@ -4,7 +4,7 @@ Everything works on a real GPU and, with NAIAD_CUDA=interpret, on the simulated 
 """
 # ruff: noqa: F401 - joins the package
 
-from naiad.cuda import amp
+from naiad.cuda import amp, nvtx
 from naiad.cuda.devices import (
     can_device_access_peer,
     current_device,
@@ -38,6 +38,15 @@ from naiad.cuda.memory import (
     reset_peak_memory_stats,
     set_per_process_memory_fraction,
 )
+from naiad.cuda.monitor import (
+    clock_rate,
+    device_memory_used,
+    list_gpu_processes,
+    memory_usage,
+    power_draw,
+    temperature,
+    utilization,
+)
 from naiad.cuda.seeds import (
     get_rng_state,
     get_rng_state_all,
@@ -59,3 +68,6 @@ from naiad.cuda.streams import (
     set_stream,
     stream,
 )
+from naiad.ops.legacy import CUDA_TYPES
+
+globals().update(CUDA_TYPES)  # FloatTensor and the like
