@@ -10,7 +10,7 @@ _HOMES = {
     "grad": "api",
     "backward": "api",
     "Function": "function",
-    "Variable": "function",
+    "Variable": "variable",
     "gradcheck": "gradcheck",
     "gradgradcheck": "gradcheck",
     "set_grad_enabled": "mode",

@@ -17,8 +17,6 @@ from naiad.core.tensor import Tensor, wrap
 from naiad.core.views import alias
 from naiad.ops.creation import full_op
 
-Variable = Tensor
-
 
 class Context:
     """What forward hands to backward (`ctx`); any attribute may be set on it."""

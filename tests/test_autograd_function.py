@@ -241,3 +241,16 @@ def test_a_leaf_gets_a_gradient_of_its_own():
     (y + 1).sum().backward(inputs=[x, y])
     x.grad.zero_()
     assert y.grad.tolist() == [1, 1, 1]
+
+
+def test_variable_is_a_leaf_on_the_same_data():
+    x = naiad.ones(2)
+    v = naiad.autograd.Variable(x, requires_grad=True)
+    assert v.requires_grad and not x.requires_grad and v.data_ptr() == x.data_ptr()
+    assert isinstance(x, naiad.autograd.Variable)
+    again = naiad.autograd.Variable(v * 2)
+    assert again.grad_fn is None and not again.requires_grad and again.tolist() == [2, 2]
+    with pytest.raises(TypeError, match="Variable data has to be a tensor, but got list"):
+        naiad.autograd.Variable([1.0])
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        naiad.autograd.Variable(x, volatile=True)
