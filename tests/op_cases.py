@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from op_samples import Call, Samples, elementwise_calls
-
 import naiad
 from naiad.core.elementwise import Elementwise
 from naiad.core.op import ENTRIES, Entry
+from naiad.library.samples import Call, Operand, Samples
 
 
 def calls_of(entry: Entry) -> list[Call]:
@@ -20,6 +19,24 @@ def calls_of(entry: Entry) -> list[Call]:
     if isinstance(op, Elementwise):
         return elementwise_calls(entry.name, op.operands, op.flag_names, entry.facts.get("domain"))
     return []
+
+
+def elementwise_calls(name: str, operands: tuple[str, ...], flags: tuple[str, ...], domain: Any) -> list[Call]:
+    """Calls of an elementwise entry: equal shapes, broadcasting, 0-d, empty."""
+    bounds = domain if isinstance(domain, dict) else {o: domain for o in operands}
+
+    def operand(s: Samples, o: str, shape: tuple[int, ...]) -> Operand:
+        if o in flags:
+            return s.bools(*shape)
+        low, high = bounds.get(o) or (None, None)
+        return s(*shape, low=low, high=high)
+
+    s = Samples(name)
+    layouts: list[list[tuple[int, ...]]] = [[(2, 3)] * len(operands), [()] * len(operands), [(0, 2)] * len(operands)]
+    if len(operands) > 1:
+        layouts.append([(2, 3), *[(3,)] * (len(operands) - 1)])
+        layouts.append([*[(2, 1)] * (len(operands) - 1), (1, 4)])
+    return [Call(tuple(operand(s, o, shape) for o, shape in zip(operands, shapes, strict=True))) for shapes in layouts]
 
 
 def keys_with_samples() -> list[str]:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from op_cases import calls_of, keys_with_samples, oracle
-from op_samples import Call, Operand
 
 import naiad
 from naiad.amp.mode import Autocast
 from naiad.core.op import ENTRIES
 from naiad.core.state import mode
+from naiad.library.samples import Call, Operand
 
 torch = pytest.importorskip("torch", reason="needs the oracle extra: pip install 'naiad[oracle]'")
 

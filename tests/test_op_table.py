@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from op_cases import calls_of, keys_with_samples, op_of
-from op_samples import Call, Operand
 
 import naiad
 from naiad.autograd import gradcheck, gradgradcheck
@@ -15,6 +14,7 @@ from naiad.core.dtype import FROM_NUMPY
 from naiad.core.elementwise import Elementwise
 from naiad.core.op import ENTRIES, OPS, PUBLIC
 from naiad.core.primitive import Factory, Primitive, View
+from naiad.library.samples import Call, Operand
 
 KEYS = keys_with_samples()
 LIMIT = 40  # elements of a sample that finite differences are taken of: they cost one call per element

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from op_cases import calls_of, keys_with_samples, op_of, oracle
-from op_samples import Call, Operand
 
 import naiad
 from naiad.core.op import ENTRIES
+from naiad.library.samples import Call, Operand
 
 KEYS = keys_with_samples()
 torch = pytest.importorskip("torch", reason="needs the oracle extra: pip install 'naiad[oracle]'")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from op_cases import calls_of, keys_with_samples
-from op_samples import Call, Operand
 
 import naiad
 from naiad.core.op import ENTRIES
+from naiad.library.samples import Call, Operand
 
 pytestmark = pytest.mark.skipif(
     not naiad.cuda.is_available(), reason="needs a cuda device: set NAIAD_CUDA=interpret for the simulated one"

@@ -2,8 +2,8 @@
 
     samples=lambda s: [s.call(s(2, 3), s(3), alpha=2.0), s.call(s(0, 3), s(3), alpha=2.0)]
 
-`s(*shape)` is a float operand through which gradients are checked; `s.ints`, `s.bools` and `s.fixed` are operands that
-have none; everything else is passed on as it is. The values are the same in every run.
+`s(*shape)` is a float operand through which gradients are checked, `s.complex` a complex one; `s.ints`, `s.bools` and
+`s.fixed` are operands that have none; everything else is passed on as it is. The values are the same in every run.
 """
 
 from __future__ import annotations
@@ -46,10 +46,16 @@ class Call:
 
 
 def _made(value: Any, make: Callable[[Operand], Any]) -> Any:
-    return make(value) if isinstance(value, Operand) else value
+    if isinstance(value, Operand):
+        return make(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_made(v, make) for v in value)
+    return value
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_shown, value)) + "]"
     return f"{value.values.dtype}{list(value.values.shape)}" if isinstance(value, Operand) else repr(value)
 
 
@@ -77,9 +83,14 @@ class Samples:
         """Truth values."""
         return Operand(np.asarray(self.random.random(shape) < 0.5), False)
 
-    def fixed(self, values: Any, dtype: Any = None) -> Operand:
+    def complex(self, *shape: int) -> Operand:
+        """Complex numbers, through which gradients are checked too."""
+        real, imaginary = self.random.uniform(self.low, self.high, (2, *shape))
+        return Operand(np.asarray(real + 1j * imaginary))
+
+    def fixed(self, values: Any, dtype: Any = None, differentiable: bool = False) -> Operand:
         """These very values, in this dtype."""
-        return Operand(np.asarray(values, dtype), False)
+        return Operand(np.asarray(values, dtype), differentiable)
 
     def call(self, *args: Any, **kwargs: Any) -> Call:
         """One call with these arguments."""
