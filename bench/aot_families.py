@@ -15,6 +15,7 @@ from naiad.kernels import (
     order,
     places,
     pool,
+    ranges,
     reduce,
     scan,
     search,
@@ -213,7 +214,29 @@ def drawn(array: Callable) -> dict[str, Callable[[], None]]:
         # float64 is left out: its sine and cosine keep a table of digits of pi on the stack.
         "integers": lambda: integers(10),
         "many integers": lambda: integers(1 << 40),
+        "log normal": lambda: draws.normal(array((4096, 4096)), mean=0.0, std=1.0, log=True, **at),
+        "exponential": lambda: draws.exponential(array((4096, 4096)), lambd=1.0, **at),
+        "exponential float64": lambda: draws.exponential(array((4096, 4096), "float64"), lambd=1.0, **at),
+        "cauchy": lambda: draws.cauchy(array((4096, 4096), BF16), median=0.0, sigma=1.0, **at),
+        "geometric": lambda: draws.geometric(array((4096, 4096), I64), p=0.5, **at),
         "dropout noise": lambda: draws.dropout_noise(array((4096, 4096), BF16), p=0.1, scale=1.1, **at),
+    }
+
+
+def sequences(array: Callable) -> dict[str, Callable[[], None]]:
+    def spaced(of, base=None):
+        ranges.spaced(array((1 << 20,), of), start=0.0, end=1.0, step=0.5, base=base, of=of)
+
+    return {
+        "arange": lambda: ranges.steps(array((1 << 20,), I64), start=0, step=1),
+        "arange bfloat16": lambda: ranges.steps(array((1 << 20,), BF16), start=0.0, step=0.5),
+        "linspace": lambda: spaced("float32"),
+        "logspace": lambda: spaced("float32", 10.0),
+        "logspace float64": lambda: spaced("float64", 10.0),
+        "eye": lambda: ranges.eye(array((4096, 4096), BF16)),
+        "places of a triangle": lambda: ranges.triangle(
+            array((2, 4096 * 4095 // 2), I64), rows=4096, columns=4096, offset=1, upper=True
+        ),
     }
 
 
@@ -243,5 +266,6 @@ def cases(array: Callable) -> dict[str, Callable[[], None]]:
         | optimizers(array)
         | elsewhere(array)
         | drawn(array)
+        | sequences(array)
         | windowed(array)
     )

@@ -36,7 +36,7 @@ def _box_muller(u, v):
 
 
 @triton.jit
-def _normal(out_ptr, seed, offset, mean, std, numel, DOUBLE: tl.constexpr, BLOCK: tl.constexpr):
+def _normal(out_ptr, seed, offset, mean, std, numel, DOUBLE: tl.constexpr, LOG: tl.constexpr, BLOCK: tl.constexpr):
     a, b, c, d = _lanes(seed, offset, BLOCK)
     if DOUBLE:
         first = (_pair(a, b) >> 11).to(tl.float64) * 1.1102230246251565e-16
@@ -48,9 +48,44 @@ def _normal(out_ptr, seed, offset, mean, std, numel, DOUBLE: tl.constexpr, BLOCK
         z, w = _box_muller((c >> 8).to(tl.float32) * (1.0 / (1 << 24)), (d >> 8).to(tl.float32) * (1.0 / (1 << 24)))
         values = tl.interleave(tl.interleave(x, z), tl.interleave(y, w))
     values = values * std + mean
+    if LOG:
+        values = libdevice.exp(values)
     VALUES: tl.constexpr = (2 if DOUBLE else 4) * BLOCK
     i = tl.program_id(0).to(tl.int64) * VALUES + tl.arange(0, VALUES)
     tl.store(out_ptr + i, values.to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
+@triton.jit
+def _uniforms(a, b, c, d, DOUBLE: tl.constexpr):
+    """Uniforms in [0, 1) of a program's lanes, in order: 24 bits of each lane, or 53 of each pair."""
+    if DOUBLE:
+        u = tl.interleave((_pair(a, b) >> 11).to(tl.float64), (_pair(c, d) >> 11).to(tl.float64))
+        return u * 1.1102230246251565e-16
+    else:
+        bits = tl.interleave(tl.interleave(a, c), tl.interleave(b, d)) >> 8
+        return bits.to(tl.float32) * (1.0 / (1 << 24))
+
+
+@triton.jit
+def _inverted(
+    out_ptr, seed, offset, first, second, numel, KIND: tl.constexpr, DOUBLE: tl.constexpr, BLOCK: tl.constexpr
+):
+    """A distribution's inverse at uniforms: EXPONENTIAL (rate), CAUCHY (median, scale), GEOMETRIC (log(1 - p))."""
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    u = _uniforms(a, b, c, d, DOUBLE)
+    if KIND == 1:
+        value = first + second * libdevice.tan((u - 0.5) * 3.141592653589793)
+    else:
+        value = maths.divide(libdevice.log1p(-u), tl.zeros([1], u.dtype) + first)
+        if KIND == 0:
+            value = -value
+        else:
+            value = tl.maximum(libdevice.ceil(value), 1.0)
+    VALUES: tl.constexpr = (2 if DOUBLE else 4) * BLOCK
+    i = tl.program_id(0).to(tl.int64) * VALUES + tl.arange(0, VALUES)
+    if out_ptr.dtype.element_ty == tl.int1:
+        value = value != 0
+    tl.store(out_ptr + i, value.to(out_ptr.dtype.element_ty), mask=i < numel)
 
 
 @triton.jit
@@ -81,11 +116,36 @@ def _dropout_noise(out_ptr, seed, offset, threshold, scale, numel, BLOCK: tl.con
     tl.store(out_ptr + i, value.to(out_ptr.dtype.element_ty), mask=i < numel)
 
 
-def normal(out: Any, *, seed: int, offset: int, mean: float, std: float) -> None:
-    """Fill out (a float dtype) with normals by Box-Muller, in float32 (float64 for float64)."""
+def normal(out: Any, *, seed: int, offset: int, mean: float, std: float, log: bool = False) -> None:
+    """Fill out (a float dtype) with normals by Box-Muller (log: exp of them), in float32 (float64 for float64)."""
     double = out.dtype.name == "float64"
     kind = "float64" if double else "float32"
-    _launch(_normal, out, seed, offset, 2 if double else 4, Scalar(mean, kind), Scalar(std, kind), DOUBLE=double)
+    numbers = Scalar(mean, kind), Scalar(std, kind)
+    _launch(_normal, out, seed, offset, 2 if double else 4, *numbers, DOUBLE=double, LOG=log)
+
+
+EXPONENTIAL, CAUCHY, GEOMETRIC = range(3)
+
+
+def exponential(out: Any, *, seed: int, offset: int, lambd: float) -> None:
+    """Fill out (a float dtype) with exponentials of a rate: -log(1 - u) / lambd."""
+    _invert(out, seed, offset, EXPONENTIAL, lambd, 0.0)
+
+
+def cauchy(out: Any, *, seed: int, offset: int, median: float, sigma: float) -> None:
+    """Fill out (a float dtype) with Cauchy numbers: median + sigma tan(pi (u - 1/2))."""
+    _invert(out, seed, offset, CAUCHY, median, sigma)
+
+
+def geometric(out: Any, *, seed: int, offset: int, p: float) -> None:
+    """Fill out with how many trials of probability p the first success takes, at least 1."""
+    _invert(out, seed, offset, GEOMETRIC, float(np.log1p(-p)), 0.0)
+
+
+def _invert(out: Any, seed: int, offset: int, kind: int, first: float, second: float) -> None:
+    double = out.dtype.name == "float64"
+    numbers = [Scalar(x, "float64" if double else "float32") for x in (first, second)]
+    _launch(_inverted, out, seed, offset, 2 if double else 4, *numbers, KIND=kind, DOUBLE=double)
 
 
 def integers(out: Any, *, seed: int, offset: int, low: int, high: int) -> None:

@@ -54,6 +54,7 @@ FAMILIES = (
     "integrals",
     "aliases",
     "random",
+    "inverted",
     "distributions",
     "activation_more",
     "embedding",

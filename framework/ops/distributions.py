@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf, prod
+from math import inf
 from typing import Any
 
 import numpy as np
 
+from naiad.core.device import CPU
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import FLOAT, dtype, int64
-from naiad.core.op import public
+from naiad.core.dtype import FLOAT, dtype, float32, float64
+from naiad.core.op import PUBLIC, public
 from naiad.core.random import Generator
 from naiad.core.state import default_dtype, no_grad
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor
 from naiad.ops.creation import finish, home, shape_from
-from naiad.ops.random import delivered, draw_normal, draw_uniform, integers, standard_normals, units
-
-
-def _need_float(name: str, self: Tensor) -> None:
-    if self._dtype.kind < FLOAT:
-        raise NotImplementedError(
-            f"\"{name}\" not implemented for '{self._dtype.name}': it fills floating-point tensors"
-        )
-
-
-def _fill(self: Tensor, values: Any) -> Tensor:
-    """Write drawn values: an ndarray, or a tensor."""
-    if isinstance(values, np.ndarray):
-        values = delivered(values, self._array.shape, self._dtype, self._device)
-    return self.copy_(values)
+from naiad.ops.inverted import need_float
+from naiad.ops.random import delivered, draw_integers, draw_normal, draw_uniform, units
 
 
 def _wide(self: Tensor) -> bool:
@@ -61,7 +48,7 @@ def normal(
         made = draw_normal(shape_from((size,)), of, home(device), mean, std, generator)
         return finish(made, requires_grad) if out is None else deliver(made, out)
     like = mean if isinstance(mean, Tensor) else std
-    if isinstance(std, Tensor) and std.numel() and std._device.type == "cpu" and (std._array < 0).any():
+    if isinstance(std, Tensor) and std.numel() and not std.is_meta and bool((std < 0).any()):  # PyTorch waits as well
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if not isinstance(std, Tensor):
         _check_std(std)
@@ -79,19 +66,18 @@ def _check_std(std: float) -> None:
 @public("Tensor")
 def normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Fill with normals of this mean and standard deviation."""
-    _need_float("normal_", self)
+    need_float("normal_", self)
     _check_std(std)
-    return _fill(self, draw_normal(self._array.shape, self._dtype, self._device, mean, std, generator))
+    return self.copy_(draw_normal(self._array.shape, self._dtype, self._device, mean, std, generator))
 
 
 @public("Tensor")
 def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
     """Fill with exp of normals of this mean and standard deviation."""
-    _need_float("log_normal_", self)
+    need_float("log_normal_", self)
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    drawn = standard_normals(self.numel(), _wide(self), self._device, generator)
-    return _fill(self, np.exp(drawn * drawn.dtype.type(std) + drawn.dtype.type(mean)))
+    return self.copy_(draw_normal(self._array.shape, self._dtype, self._device, mean, std, generator, log=True))
 
 
 # ---------------------------------------------------------------- from one uniform each
@@ -101,10 +87,10 @@ def uniform_(
 ) -> Tensor:
     """Fill with uniforms in [from, to)."""
     low = _from("uniform_", named, from_)
-    _need_float("uniform_", self)
+    need_float("uniform_", self)
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
-    return _fill(self, draw_uniform(self._array.shape, self._dtype, self._device, low, to, generator))
+    return self.copy_(draw_uniform(self._array.shape, self._dtype, self._device, low, to, generator))
 
 
 def _from(name: str, named: dict, value: Any) -> Any:
@@ -113,71 +99,6 @@ def _from(name: str, named: dict, value: Any) -> Any:
     if named:
         raise TypeError(f"{name}() got unexpected keyword arguments {sorted(named)}")
     return value
-
-
-def _inverted(name: str, doc: str, check: Callable, inverse: Callable, **defaults: float | None) -> None:
-    """An in-place draw of `inverse(u, parameters)`, u uniform in [0, 1)."""
-
-    def call(self: Tensor, *parameters: float, generator: Generator | None = None, **named: float) -> Tensor:
-        values = dict(zip(defaults, parameters, strict=False))
-        unknown = set(named) - set(defaults)
-        if len(parameters) > len(defaults) or unknown or set(named) & set(values):
-            raise TypeError(f"{name}() takes {list(defaults)}, got {parameters} and {sorted(named)}")
-        chosen = {**defaults, **values, **named}
-        if any(v is None for v in chosen.values()):
-            raise TypeError(f"{name}() missing {[k for k, v in chosen.items() if v is None]}")
-        check(self, **chosen)
-        u = units(self.numel(), _wide(self), self._device, generator)
-        with np.errstate(all="ignore"):
-            drawn = inverse(u, **chosen)
-        return _fill(self, drawn)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = doc
-    public("Tensor", name=name)(call)
-
-
-def _check_exponential(self: Tensor, lambd: float) -> None:
-    _need_float("exponential_", self)
-    if not lambd > 0:
-        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-
-
-def _check_cauchy(self: Tensor, median: float, sigma: float) -> None:
-    _need_float("cauchy_", self)
-    if not sigma > 0:
-        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
-
-
-def _check_geometric(self: Tensor, p: float) -> None:
-    if not 0 < p < 1:
-        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-
-
-_inverted(
-    "exponential_",
-    "Fill with exponentials of this rate: -log(1 - u) / lambd.",
-    _check_exponential,
-    lambda u, lambd: -np.log1p(-u) / u.dtype.type(lambd),
-    lambd=1,
-)
-_inverted(
-    "cauchy_",
-    "Fill with Cauchy numbers: median + sigma tan(pi (u - 1/2)).",
-    _check_cauchy,
-    lambda u, median, sigma: (
-        u.dtype.type(median) + u.dtype.type(sigma) * np.tan(u.dtype.type(np.pi) * (u - u.dtype.type(0.5)))
-    ),
-    median=0,
-    sigma=1,
-)
-_inverted(
-    "geometric_",
-    "Fill with how many trials of probability `p` the first success takes: ceil(log(1 - u) / log(1 - p)), at least 1.",
-    _check_geometric,
-    lambda u, p: np.maximum(np.ceil(np.log1p(-u) / u.dtype.type(np.log1p(-p))), 1),
-    p=None,
-)
 
 
 @public("Tensor")
@@ -193,7 +114,7 @@ def random_(
     low = low or 0
     if low >= to:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={to}")
-    return _fill(self, integers(self.numel(), int(low), int(to), self._device, generator))
+    return self.copy_(draw_integers(self._array.shape, self._dtype, self._device, int(low), int(to), generator))
 
 
 def _upper(of: dtype) -> int:
@@ -208,12 +129,19 @@ def _upper(of: dtype) -> int:
 
 
 # ---------------------------------------------------------------- bernoulli
-def _trials(p: Any, shape: tuple[int, ...], where: Any, generator: Generator | None, wide: bool) -> np.ndarray:
-    """u < p for uniforms u: float32 ones, or float64 ones for float64 probabilities."""
-    bad = (p < 0) | (p > 1) | (p != p) if isinstance(p, np.ndarray) else not 0 <= p <= 1
+def _trials(p: Any, like: Tensor, generator: Generator | None, wide: bool) -> Tensor:
+    """u < p for uniforms u: float32 ones, or float64 ones for float64 probabilities; on the device of `like`."""
+    shape, where = like._array.shape, like._device
+    if isinstance(p, Tensor):
+        p = p.detach().to(float64 if wide else float32)
+        values = p._array
+        bad = (values < 0) | (values > 1) | (values != values) if where.kind == CPU else False  # no wait for a GPU
+    else:
+        values = p
+        bad = not 0 <= p <= 1
     if np.any(bad):
-        raise RuntimeError(f"bernoulli: Expected p_in >= 0 && p_in <= 1 to be true, but got p={_first(p, bad)}")
-    return units(prod(shape), wide, where, generator).reshape(shape) < p
+        raise RuntimeError(f"bernoulli: Expected p_in >= 0 && p_in <= 1 to be true, but got p={_first(values, bad)}")
+    return draw_uniform(shape, float64 if wide else float32, where, generator=generator) < p
 
 
 def _first(p: Any, bad: Any) -> Any:
@@ -230,40 +158,39 @@ def bernoulli(
 ) -> Tensor:
     """1 with probability `input` (or `p`), else 0, in the dtype of `input`."""
     if p is None:
-        _need_float("bernoulli", input)
-    chance = _host(input).astype(input._dtype.compute.np, copy=False) if p is None else p
-    drawn = _trials(chance, input._array.shape, input._device, generator, p is None and _wide(input))
-    made = delivered(drawn, input._array.shape, input._dtype, input._device)
+        need_float("bernoulli", input)
+    drawn = _trials(input if p is None else p, input, generator, p is None and _wide(input))
+    made = drawn.to(input._dtype)
     return made if out is None else deliver(made, out)
 
 
 @public("Tensor")
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with 1 with probability `p` (a number, or a tensor that broadcasts), else 0."""
-    chance = _host(p).astype(p._dtype.compute.np) if isinstance(p, Tensor) else p
-    wide = isinstance(p, Tensor) and _wide(p)
-    return _fill(self, _trials(chance, self._array.shape, self._device, generator, wide))
+    return self.copy_(_trials(p, self, generator, isinstance(p, Tensor) and _wide(p)))
 
 
 # ---------------------------------------------------------------- multinomial, poisson
-def _check_weights(input: Tensor, num_samples: int, replacement: bool) -> np.ndarray:
+def _check_weights(input: Tensor, num_samples: int, replacement: bool) -> None:
     if input.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: prob_dist must be 1 or 2 dim, got shape {list(input.shape)}")
     if input._dtype.kind != FLOAT:
         raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype}")
     if num_samples <= 0:
         raise RuntimeError(f"cannot sample n_sample <= 0 samples, got num_samples={num_samples}")
-    weights = _host(input).astype(np.float64)
-    if not replacement and num_samples > weights.shape[-1]:
+    if not replacement and num_samples > input._array.shape[-1]:
         raise RuntimeError(
             f"cannot sample n_sample > prob_dist.size(-1) samples without replacement: {num_samples} > "
-            f"{weights.shape[-1]}. Pass replacement=True"
+            f"{input._array.shape[-1]}. Pass replacement=True"
         )
-    if not np.isfinite(weights).all() or (weights < 0).any():
+
+
+def _check_values(weights: Tensor) -> None:
+    """On cuda this waits for the device, as PyTorch's does."""
+    if not bool(((weights >= 0) & (weights < inf)).all()):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if (weights.sum(-1) <= 0).any():
+    if bool((weights.sum(-1) <= 0).any()):
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    return weights
 
 
 @public("naiad", "Tensor")
@@ -280,22 +207,35 @@ def multinomial(
     With replacement: where a float64 uniform falls in the running sums. Without: the largest of weight / exponential,
     one float64 uniform per weight (Efraimidis and Spirakis, 2006), so that an index comes once.
     """
-    weights = _check_weights(input, num_samples, replacement)
-    rows = weights.reshape(-1, weights.shape[-1])
-    if replacement or num_samples == 1:
-        sums = np.cumsum(rows, -1)
-        u = units(len(rows) * num_samples, True, input._device, generator).reshape(len(rows), num_samples)
-        found = [np.searchsorted(s, x * s[-1], side="right") for s, x in zip(sums, u, strict=True)]
-        last = (
-            rows.shape[-1] - 1 - np.argmax(rows[:, ::-1] > 0, -1)
-        )  # rounding must not choose a weight of 0 at the end
-        drawn = np.minimum(np.asarray(found, np.int64).reshape(u.shape), last[:, None])
-    else:
-        wait = -np.log1p(-units(rows.size, True, input._device, generator)).reshape(rows.shape)
-        race = np.divide(rows, wait, out=np.full(rows.shape, inf), where=wait > 0)
-        drawn = np.argsort(-np.where(rows > 0, race, -1), -1, kind="stable")[:, :num_samples]
-    made = delivered(drawn, (*weights.shape[:-1], num_samples), int64, input._device)
+    _check_weights(input, num_samples, replacement)
+    with no_grad():
+        weights = input.detach().to(float64)
+        _check_values(weights)
+        rows = weights if weights.ndim == 2 else weights.unsqueeze(0)
+        if replacement or num_samples == 1:
+            drawn = _in_running_sums(rows, num_samples, generator)
+        else:
+            drawn = _first_in_a_race(rows, num_samples, generator)
+        made = drawn if weights.ndim == 2 else drawn.squeeze(0)
     return made if out is None else deliver(made, out)
+
+
+def _in_running_sums(rows: Tensor, n: int, generator: Generator | None) -> Tensor:
+    space = PUBLIC["naiad"]
+    sums = rows.cumsum(-1)
+    u = draw_uniform((rows._array.shape[0], n), float64, rows._device, generator=generator)
+    found = space["searchsorted"](sums, u * sums[:, -1:], right=True)
+    place = space["arange"](rows._array.shape[1], device=rows._device)
+    last = space["where"](rows > 0, place, 0).amax(-1, True)  # rounding must not choose a weight of 0 at the end
+    return space["minimum"](found, last)
+
+
+def _first_in_a_race(rows: Tensor, n: int, generator: Generator | None) -> Tensor:
+    space = PUBLIC["naiad"]
+    wait = -(-draw_uniform(rows._array.shape, float64, rows._device, generator=generator)).log1p()
+    race = space["where"](wait > 0, rows / wait, inf)
+    race = space["where"](rows > 0, race, -1.0)
+    return space["sort"](race, dim=-1, descending=True, stable=True)[1][:, :n].contiguous()
 
 
 @public("naiad")
@@ -304,7 +244,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
     Each is the sum of Poisson numbers of rates up to 500, found by searching the running sum of probabilities.
     """
-    _need_float("poisson", input)
+    need_float("poisson", input)
     rate = _host(input).astype(np.float64)
     if not (rate >= 0).all():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CPU_DEVICE, device
+from naiad.core.device import CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import FLOAT, dtype, int64
 from naiad.core.op import public
@@ -82,14 +82,24 @@ def _normals(seed: int, offset: int, n: int, of: np.dtype) -> np.ndarray:
 
 @factory(kernel="draws.normal", name="normal_op")
 def normal_op(
-    *, shape: tuple[int, ...], dtype: dtype, device: device, seed: int, offset: int, mean: float, std: float
+    *,
+    shape: tuple[int, ...],
+    dtype: dtype,
+    device: device,
+    seed: int,
+    offset: int,
+    mean: float,
+    std: float,
+    log: bool = False,
 ) -> np.ndarray:
-    """Normals of a mean and a deviation."""
+    """Normals of a mean and a deviation; log: exp of them."""
     values = _normals(seed, offset, prod(shape), np.dtype(np.float64 if dtype.itemsize == 8 else np.float32))
     if std != 1:
         values *= values.dtype.type(std)
     if mean != 0:
         values += values.dtype.type(mean)
+    if log:
+        np.exp(values, out=values)
     return np.ascontiguousarray(values.astype(dtype.np, copy=False)).reshape(shape)
 
 
@@ -124,8 +134,13 @@ def integers_op(
     return _integers(seed, offset, prod(shape), low, high).astype(dtype.np, copy=False).reshape(shape)
 
 
-def _pairs(n: int, stream: Generator) -> np.ndarray:
-    return _pairs_at(*stream.advance(2 * n), n)
+def draw_integers(
+    shape: tuple[int, ...], of: dtype, where: device, low: int, high: int, generator: Generator | None
+) -> Tensor:
+    """Integers in [low, high) from a generator's stream, in a real dtype."""
+    n = prod(shape)
+    seed, offset = generator_for(where, generator).advance(n if high - low <= _NARROW else 2 * n)
+    return integers_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, low=low, high=high)
 
 
 def _pairs_at(seed: int, offset: int, n: int) -> np.ndarray:
@@ -140,16 +155,22 @@ def delivered(values: np.ndarray, shape: tuple[int, ...], of: dtype, where: devi
 
 
 def draw_normal(
-    shape: tuple[int, ...], of: dtype, where: device, mean: float, std: float, generator: Generator | None
+    shape: tuple[int, ...],
+    of: dtype,
+    where: device,
+    mean: float,
+    std: float,
+    generator: Generator | None,
+    log: bool = False,
 ) -> Tensor:
-    """Normals from a generator's stream. Complex ones have parts of variance std**2 / 2, value by value."""
+    """Normals from a generator's stream; log: exp of them. Complex ones have parts of variance std**2 / 2 each."""
     n = prod(shape)
     real = of.to_real()
     if of.kind == 3:
         parts = standard_normals(2 * n, real.itemsize == 8, where, generator) * real.np.type(std / 2**0.5)
         return delivered(parts.view(of.np) + of.np.type(mean), shape, of, where)
     seed, offset = generator_for(where, generator).advance(_lanes_of_normals(n, of.itemsize == 8))
-    return normal_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, mean=mean, std=std)
+    return normal_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, mean=mean, std=std, log=log)
 
 
 # ---------------------------------------------------------------- creation
@@ -230,8 +251,7 @@ def randint(
     if of.kind == 3:
         made = delivered(integers(n, low, high, where, generator), shape, of, where)
     else:
-        seed, offset = generator_for(where, generator).advance(n if high - low <= _NARROW else 2 * n)
-        made = integers_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, low=low, high=high)
+        made = draw_integers(shape, of, where, low, high, generator)
     return finish(made, requires_grad) if out is None else deliver(made, out)
 
 
@@ -253,13 +273,24 @@ def randperm(
     """
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    where = home(device)
-    bits = np.uint64(max(n - 1, 0).bit_length())
-    keys = _pairs(n, generator_for(where, generator)) >> bits << bits | np.arange(n, dtype=np.uint64)
-    keys.sort()
-    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
-    made = delivered(order, (n,), dtype or int64, where)
+    where, bits = home(device), max(n - 1, 0).bit_length()
+    seed, offset = generator_for(where, generator).advance(2 * n)
+    if where.kind == CUDA:
+        made = _device_order(n, where, seed, offset, bits).to(dtype or int64)
+    else:
+        keys = _pairs_at(seed, offset, n) >> np.uint64(bits) << np.uint64(bits) | np.arange(n, dtype=np.uint64)
+        keys.sort()
+        order = (keys & ((np.uint64(1) << np.uint64(bits)) - np.uint64(1))).view(np.int64)
+        made = delivered(order, (n,), dtype or int64, where)
     return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+def _device_order(n: int, where: device, seed: int, offset: int, bits: int) -> Tensor:
+    """The same permutation by a sort on the device, which is stable: equal keys stay in the order of their places."""
+    from naiad.ops.sorting import sort_op
+
+    keys = integers_op(shape=(n,), dtype=int64, device=where, seed=seed, offset=offset, low=-(2**63), high=2**63)
+    return sort_op(keys >> bits, dim=0, descending=False)[1]
 
 
 def _where(input: Tensor, target: Any) -> device:

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.device import device
 from naiad.core.dtype import dtype, int64
 from naiad.core.inplace import inplace_call
 from naiad.core.op import PUBLIC, public
-from naiad.core.primitive import primitive, same_as
+from naiad.core.primitive import factory, primitive, same_as
 from naiad.core.tensor import Tensor
-from naiad.ops.creation import placed
+from naiad.ops.creation import home
 from naiad.ops.forms import into
+from naiad.ops.ranges import steps
 
 
 def _triangle_rule(name: str) -> Callable:
@@ -74,8 +76,32 @@ triu = _triangle(
 )
 
 
-def _indices(name: str, mask: np.ndarray, of: dtype | None, target: Any) -> Tensor:
-    return placed(np.stack(np.nonzero(mask)).astype((of or int64).np), target)
+def _places_rule(
+    *, dtype: dtype, device: device, rows: int, columns: int, offset: int, upper: bool
+) -> tuple[tuple[int, int], dtype]:
+    # Below: 0, 1, ... elements in a row, cut to [0, columns], beginning with offset + 1. Above: all the others.
+    first = offset if upper else offset + 1
+    below = _staircase(first + rows - 1, columns) - _staircase(first - 1, columns)
+    return (2, rows * columns - below if upper else below), dtype
+
+
+def _staircase(n: int, columns: int) -> int:
+    """The sum of j, cut to at most `columns`, for j from 1 to n."""
+    low = min(max(n, 0), columns)
+    return low * (low + 1) // 2 + (max(n, 0) - low) * columns
+
+
+@factory(kernel="ranges.triangle", rule=_places_rule)
+def triangle_places(*, dtype: dtype, device: device, rows: int, columns: int, offset: int, upper: bool) -> np.ndarray:
+    """(2, n): rows and columns of the elements on and below (upper: above) the `offset`-th diagonal."""
+    mask = ~_below(rows, columns, offset - 1) if upper else _below(rows, columns, offset)
+    return np.stack(np.nonzero(mask)).astype(dtype.np)
+
+
+def _indices(upper: bool, rows: int, columns: int, offset: int, of: dtype | None, target: Any) -> Tensor:
+    return triangle_places(
+        dtype=of or int64, device=home(target), rows=rows, columns=columns, offset=offset, upper=upper
+    )
 
 
 @public("naiad", samples=lambda s: [s.call(3, 3), s.call(4, 3, 1), s.call(4, 3, -1)])
@@ -83,7 +109,7 @@ def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: dtype | None = None, device: Any = None, layout: Any = None
 ) -> Tensor:
     """(2, n) int64: the row and column of every element in the lower triangle of a row x col matrix."""
-    return _indices("tril_indices", _below(row, col, offset), dtype, device)
+    return _indices(False, row, col, offset, dtype, device)
 
 
 @public("naiad", samples=lambda s: [s.call(3, 3), s.call(4, 3, 1), s.call(4, 3, -1)])
@@ -91,7 +117,7 @@ def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: dtype | None = None, device: Any = None, layout: Any = None
 ) -> Tensor:
     """(2, n) int64: the row and column of every element in the upper triangle of a row x col matrix."""
-    return _indices("triu_indices", ~_below(row, col, offset - 1), dtype, device)
+    return _indices(True, row, col, offset, dtype, device)
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(3)), s.call(s(3), 1), s.call(s(3, 4)), s.call(s(3, 4), -1)])
@@ -135,5 +161,5 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     n = x.numel() if N is None else N
     if n < 0:
         raise RuntimeError(f"N must be non-negative, got {n}")
-    powers = np.arange(n) if increasing else np.arange(n)[::-1].copy()
-    return x.unsqueeze(-1) ** placed(powers.astype(np.int64), x._device)
+    start, step = (0, 1) if increasing else (n - 1, -1)
+    return x.unsqueeze(-1) ** steps(shape=(n,), dtype=int64, device=x._device, start=start, step=step)
