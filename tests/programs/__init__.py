@@ -1,0 +1,15 @@
+"""Small programs as they are found in public, each a function of a `Run` that gives the losses of its training.
+
+They use nothing but PyTorch's names, so that each runs with PyTorch and with naiad, on any device.
+"""
+
+from . import control, generative, language, structure, techniques, vision
+from .run import Run
+
+FILES = (vision, generative, language, control, structure, techniques)
+PROGRAMS = {
+    name: program
+    for file in FILES
+    for name, program in vars(file).items()
+    if callable(program) and getattr(program, "__module__", "") == file.__name__
+}
