@@ -25,22 +25,17 @@ TOLERANCE = {"float64": (1e-10, 1e-12), "float32": (1e-5, 1e-5), "bfloat16": (2e
 
 # What has no kernel yet, whole or in part, with what is missing.
 COMPLEX = "complex numbers"
-SHAPE = "results whose shape depends on the values"
 WITHOUT_KERNEL = {
     **dict.fromkeys(("Tensor.cdouble", "Tensor.cfloat", "linalg.vector_norm", "naiad.angle"), COMPLEX),
     **dict.fromkeys(("naiad.complex", "naiad.conj", "naiad.conj_physical", "naiad.imag"), COMPLEX),
     **dict.fromkeys(("naiad.is_complex", "naiad.isreal", "naiad.polar", "naiad.real", "naiad.resolve_conj"), COMPLEX),
     **dict.fromkeys(("naiad.resolve_neg", "naiad.sgn", "naiad.view_as_real"), COMPLEX),
-    **dict.fromkeys(("naiad.argwhere", "naiad.nonzero", "naiad.masked_select"), SHAPE),
-    **dict.fromkeys(("naiad.index_put", "naiad.masked_scatter"), SHAPE),
     "naiad.digamma": "polygamma, its second derivative",
     "naiad.frexp": "frexp",
     "naiad.gcd": "gcd",
     "naiad.lcm": "lcm",
     "naiad.logcumsumexp": "its derivative",
-    "naiad.mode": "mode",
     "naiad.scatter_reduce": "products",
-    "nn.functional.interpolate": "resize",
 }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CPU_DEVICE
-from naiad.core.dispatch import deliver
-from naiad.core.dtype import BOOL
+from naiad.core import backend
+from naiad.core.device import CPU_DEVICE, CUDA, device
+from naiad.core.dispatch import apply, deliver
+from naiad.core.dtype import BOOL, int64
 from naiad.core.inplace import inplace_call
 from naiad.core.op import public
-from naiad.core.primitive import primitive
+from naiad.core.primitive import Primitive, primitive
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor
 from naiad.ops.convert import fitting
@@ -130,15 +132,22 @@ def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------- nonzero
-def _nonzero_rule(input: Tensor) -> tuple:
-    raise NotImplementedError(
-        f"nonzero: the shape of the result depends on the values, which is not possible on {input._device} yet; use "
-        ".cpu() first"
-    )
+class _Nonzero(Primitive):
+    """On a device: count, learn on the host how many there are, as PyTorch does, and write."""
+
+    def _elsewhere(self, xs: Sequence, arrays: list, attrs: dict, home: device) -> Sequence:
+        if home.kind != CUDA:
+            raise NotImplementedError("nonzero: the shape of the result depends on the values, and meta has none")
+        (x,) = arrays
+        ends = backend.launcher("select.count", self.name)(x)
+        last = ends.view((1,), (1,), ends.offset + ends.size - 1)
+        found = int(backend.download(last)[0]) if ends.size else 0
+        out = backend.empty((found, x.ndim), int64, home)
+        backend.launcher(self.kernel, self.name)(out, x, ends)
+        return [out]
 
 
-@primitive(rule=_nonzero_rule, widen=False)
-def nonzero_op(input: np.ndarray) -> np.ndarray:
+def _nonzero(input: np.ndarray) -> np.ndarray:
     """The places of the elements that are not 0, one per row."""
     if not input.ndim:
         return np.zeros((int(bool(input)), 0), np.int64)
@@ -157,16 +166,29 @@ def nonzero_op(input: np.ndarray) -> np.ndarray:
     return out
 
 
-@public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2)), s.call(s.bools(2, 2, 2), as_tuple=True)])
+_NONZERO = _Nonzero("nonzero_op", _nonzero, rule=None, widen=False, kernel="select.nonzero")
+
+
+@public(
+    "naiad",
+    "Tensor",
+    samples=lambda s: [
+        s.call(s.ints(2, 3, high=2)),
+        s.call(s.bools(2, 2, 2), as_tuple=True),
+        s.call(s.bools()),
+        s.call(s.ints(0, 2)),
+        s.call(s.ints(9, high=2)),
+    ],
+)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The places of the elements that are not 0: an (n, ndim) int64 tensor, or one vector per dimension."""
     if not as_tuple:
-        return nonzero_op(input)
-    found = nonzero_op(input if input.ndim else reshape(input, (1,)))
+        return apply(_NONZERO, (input,), {})
+    found = apply(_NONZERO, (input if input.ndim else reshape(input, (1,)),), {})
     return tuple(slice_op(found, index=(..., i)) for i in range(max(input.ndim, 1)))
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s.ints(2, 3, high=2))])
 def argwhere(input: Tensor) -> Tensor:
     """The places of the elements that are not 0, one per row."""
-    return nonzero_op(input)
+    return apply(_NONZERO, (input,), {})

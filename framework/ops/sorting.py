@@ -38,7 +38,6 @@ def _sort_rule(input: Tensor, *, dim: int, descending: bool) -> list:
     kernel="order.sort",
     outputs=2,
     grad=(lambda g, out1, input_shape, dim: spread_at(g, out1, input_shape, dim, True),),
-    vendor="sorting large arrays is what a vendor library does best",
 )
 def sort_op(input: np.ndarray, *, dim: int, descending: bool) -> tuple:
     """(values, indices) in order."""
@@ -102,7 +101,6 @@ def _topk_rule(input: Tensor, *, k: int, dim: int, largest: bool, sorted: bool) 
     kernel="order.topk",
     outputs=2,
     grad=(lambda g, out1, input_shape, dim: spread_at(g, out1, input_shape, dim, True),),
-    vendor="selecting from large arrays is what a vendor library does best",
 )
 def topk_op(input: np.ndarray, *, k: int, dim: int, largest: bool, sorted: bool) -> tuple:
     """The k largest or smallest, in order."""
@@ -250,7 +248,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
 ModeResult = named("mode", "values", "indices")
 
 
-@primitive(rule=picked_rule, outputs=2, grad=(picked_grad,), name="mode")
+@primitive(rule=picked_rule, kernel="order.mode", outputs=2, grad=(picked_grad,), name="mode")
 def mode_op(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple:
     """The most frequent value (of several the smallest), and where it stands last."""
     if input.dtype.kind == "c":
