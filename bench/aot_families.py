@@ -17,6 +17,7 @@ from naiad.kernels import (
     pool,
     ranges,
     reduce,
+    resize,
     scan,
     search,
     statistics,
@@ -240,6 +241,24 @@ def sequences(array: Callable) -> dict[str, Callable[[], None]]:
     }
 
 
+def resized(array: Callable) -> dict[str, Callable[[], None]]:
+    def both(dtype, source, size, **how):
+        facts = dict(size=size, scales=(None,) * len(size), **how)
+        x, y = array((8, 64, *source), dtype), array((8, 64, *size), dtype)
+        near = "exact" in how
+        forward, backward = (resize.nearest, resize.nearest_grad) if near else (resize.resize, resize.resize_grad)
+        forward(y, x, **facts)
+        backward(x, y, source=source, **facts)
+
+    return {
+        "resize nearest": lambda: both(BF16, (56, 56), (112, 112), exact=False),
+        "resize linear": lambda: both("float32", (1000,), (1500,), align=False, cubic=False),
+        "resize bilinear": lambda: both(BF16, (56, 56), (112, 112), align=False, cubic=False),
+        "resize bicubic": lambda: both("float32", (56, 56), (112, 112), align=True, cubic=True),
+        "resize trilinear": lambda: both("float64", (8, 56, 56), (16, 112, 112), align=False, cubic=False),
+    }
+
+
 def windowed(array: Callable) -> dict[str, Callable[[], None]]:
     def both(dtype):
         facts = dict(kernel=(3, 3), dilation=(1, 1), padding=(1, 1), stride=(1, 1))
@@ -267,5 +286,6 @@ def cases(array: Callable) -> dict[str, Callable[[], None]]:
         | elsewhere(array)
         | drawn(array)
         | sequences(array)
+        | resized(array)
         | windowed(array)
     )

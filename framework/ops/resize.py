@@ -13,7 +13,7 @@ import numpy as np
 
 from naiad.core.caution import warn
 from naiad.core.dtype import FLOAT
-from naiad.core.op import PUBLIC, as_one, public
+from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 
@@ -78,6 +78,7 @@ def _resize_rule(input: Tensor, *, size: Shape, scales: tuple, align: bool, cubi
 @primitive(
     name="resize",
     rule=_resize_rule,
+    kernel="resize.resize",
     grad=(
         lambda g, input_shape, size, scales, align, cubic: resize_grad(
             g, source=input_shape[2:], size=size, scales=scales, align=align, cubic=cubic
@@ -103,6 +104,7 @@ def resize_op(input: ndarray, *, size: Shape, scales: tuple, align: bool, cubic:
 
 @primitive(
     rule=lambda grad, *, source, **_: ((*grad._array.shape[:2], *source), grad._dtype),
+    kernel="resize.resize_grad",
     grad=(lambda g, size, scales, align, cubic: resize_op(g, size=size, scales=scales, align=align, cubic=cubic),),
 )
 def resize_grad(grad: ndarray, *, source: Shape, size: Shape, scales: tuple, align: bool, cubic: bool) -> ndarray:
@@ -117,17 +119,44 @@ def resize_grad(grad: ndarray, *, source: Shape, size: Shape, scales: tuple, ali
     return out
 
 
-def _nearest(input: Tensor, size: Shape, scales: tuple, exact: bool) -> Tensor:
-    from naiad.ops.creation import from_numpy
-
+@primitive(
+    name="resize_nearest",
+    rule=lambda input, *, size, **_: ((*input._array.shape[:2], *size), input._dtype),
+    kernel="resize.nearest",
+    widen=False,
+    grad=(
+        lambda g, input_shape, size, scales, exact: nearest_grad(
+            g, source=input_shape[2:], size=size, scales=scales, exact=exact
+        ),
+    ),
+    autocast={"cuda": "float32"},
+)
+def nearest_op(input: ndarray, *, size: Shape, scales: tuple, exact: bool) -> ndarray:
+    """(N, C, *S) resized to (N, C, *size) by taking the nearest element along every dimension."""
     out = input
     for axis, (target, scale) in enumerate(zip(size, scales, strict=True), 2):
-        index = _source_index(input._array.shape[axis], target, scale, exact)
-        out = out.index_select(axis, from_numpy(index).to(input._device))
+        out = np.take(out, _source_index(input.shape[axis], target, scale, exact), axis)
     return out
 
 
-_nearest_wide = as_one(_nearest, {"cuda": "float32"})
+@primitive(
+    name="resize_nearest_grad",
+    rule=lambda grad, *, source, **_: ((*grad._array.shape[:2], *source), grad._dtype),
+    kernel="resize.nearest_grad",
+    grad=(lambda g, size, scales, exact: nearest_op(g, size=size, scales=scales, exact=exact),),
+)
+def nearest_grad(grad: ndarray, *, source: Shape, size: Shape, scales: tuple, exact: bool) -> ndarray:
+    """The transpose of `resize_nearest`: each element gets the sum of those that show it, which lie side by side."""
+    out = grad
+    for axis, (n, target, scale) in enumerate(zip(source, size, scales, strict=True), 2):
+        shown, starts = np.unique(_source_index(n, target, scale, exact), return_index=True)
+        sums = np.add.reduceat(out, starts, axis) if out.size else out.take(starts, axis)
+        if len(shown) < n:
+            out = np.zeros((*out.shape[:axis], n, *out.shape[axis + 1 :]), grad.dtype)
+            out[(slice(None),) * axis + (shown,)] = sums
+        else:
+            out = sums
+    return out
 
 
 def _sizes(input: Tensor, size: Any, scale_factor: Any, recompute: bool | None) -> tuple[Shape, tuple]:
@@ -215,7 +244,7 @@ def interpolate(
         )
     target, scales = _sizes(input, size, scale_factor, recompute_scale_factor)
     if mode.startswith("nearest"):
-        return _nearest_wide(input, target, scales, mode == "nearest-exact")
+        return nearest_op(input, size=target, scales=scales, exact=mode == "nearest-exact")
     if mode == "area":
         return PUBLIC[F][f"adaptive_avg_pool{input.ndim - 2}d"](input, target)
     if RANKS[mode] != input.ndim - 2:
