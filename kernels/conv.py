@@ -12,6 +12,7 @@ or backward. The third splits its long sums; a second launch adds the parts up, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -19,11 +20,11 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from naiad.kernels import interpreting, reduce
+from naiad.kernels import interpreting, reduce, tuning
 from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.geometry import Shape, needs_int64
-from naiad.kernels.launch import cdiv, launch, next_power_of_2
-from naiad.kernels.matmul import precision
+from naiad.kernels.launch import cdiv, launch
+from naiad.kernels.matmul import fit, precision
 from naiad.kernels.rows import accumulator
 
 
@@ -177,21 +178,27 @@ def conv_weight_grad(
     g = _even(g)
     rows, taps, pixels = out.shape[0] // groups, prod(kernel), prod(g.shape[2:])
     columns, terms = out.shape[1] * taps, g.shape[0] * pixels
-    tile, warps, stages = _tile(rows, columns, terms, x.dtype.name)
-    tiles = cdiv(rows, tile[0]) * cdiv(columns, tile[1])
-    splits = 1 if interpreting() else max(min(cdiv(264, tiles * groups), cdiv(terms, 8 * tile[2])), 1)
-    share = cdiv(cdiv(terms, splits), tile[2]) * tile[2]
+    sizes = (rows, columns, terms)
     acc = accumulator(x.dtype.name)
     kind = np.dtype(np.float64 if acc == tl.float64 else np.float32)
-    target = out if splits == 1 else out.new((splits, prod(out.shape)), kind)
-    launch(
-        _conv_weight_grad, (tiles, groups, splits), target, g, x, rows, columns, terms, taps, pixels, share,
-        *g.strides[:2], g.strides[-1], *x.strides[:2], *_facts(x, g.shape[2:], kernel, stride, padding, dilation),
-        num_warps=warps, num_stages=stages, RANK=len(kernel), ACC=acc, PRECISION=precision(x.dtype.name),
-        BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], WIDE=_wide(out, x, g),
-    )  # fmt: skip
-    if splits > 1:
-        reduce.sum(out.view((prod(out.shape),), (1,)), target, dim=(0,))
+
+    def run(choice: tuning.Choice) -> None:
+        block_m, block_n, block_k, warps, stages = choice
+        tiles = cdiv(rows, block_m) * cdiv(columns, block_n)
+        splits = 1 if interpreting() else max(min(cdiv(264, tiles * groups), cdiv(terms, 8 * block_k)), 1)
+        share = cdiv(cdiv(terms, splits), block_k) * block_k
+        target = out if splits == 1 else out.new((splits, prod(out.shape)), kind)
+        launch(
+            _conv_weight_grad, (tiles, groups, splits), target, g, x, rows, columns, terms, taps, pixels, share,
+            *g.strides[:2], g.strides[-1], *x.strides[:2],
+            *_facts(x, g.shape[2:], kernel, stride, padding, dilation),
+            num_warps=warps, num_stages=stages, RANK=len(kernel), ACC=acc, PRECISION=precision(x.dtype.name),
+            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=_wide(out, x, g),
+        )  # fmt: skip
+        if splits > 1:
+            reduce.sum(out.view((prod(out.shape),), (1,)), target, dim=(0,))
+
+    run(_choice("conv_weight_grad", x, sizes, run))
 
 
 def _run(
@@ -202,17 +209,21 @@ def _run(
     channels, columns = x.shape[1] // groups, out.shape[1] // groups
     pixels, taps = prod(out.shape[2:]), prod(kernel)
     m = out.shape[0] * pixels
-    tile, warps, stages = _tile(m, columns, channels * taps, x.dtype.name)
     w_col, w_channel = (w.strides[1], w.strides[0]) if backward else w.strides[:2]
     w_group = w.shape[0] // groups * w.strides[0]
-    launch(
-        _conv, (cdiv(m, tile[0]) * cdiv(columns, tile[1]), groups), out, x, w, bias or x, m, columns, channels, taps,
-        pixels, *x.strides[:2], w_col, w_channel, w.strides[-1], w_group, bias.strides[0] if bias is not None else 0,
-        *_facts(x, out.shape[2:], kernel, stride, padding, dilation),
-        num_warps=warps, num_stages=stages, RANK=rank, BACKWARD=backward, BIAS=bias is not None,
-        ACC=accumulator(x.dtype.name), PRECISION=precision(x.dtype.name),
-        BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], WIDE=_wide(out, x, w),
-    )  # fmt: skip
+
+    def run(choice: tuning.Choice) -> None:
+        block_m, block_n, block_k, warps, stages = choice
+        launch(
+            _conv, (cdiv(m, block_m) * cdiv(columns, block_n), groups), out, x, w, bias or x, m, columns, channels,
+            taps, pixels, *x.strides[:2], w_col, w_channel, w.strides[-1], w_group,
+            bias.strides[0] if bias is not None else 0, *_facts(x, out.shape[2:], kernel, stride, padding, dilation),
+            num_warps=warps, num_stages=stages, RANK=rank, BACKWARD=backward, BIAS=bias is not None,
+            ACC=accumulator(x.dtype.name), PRECISION=precision(x.dtype.name),
+            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=_wide(out, x, w),
+        )  # fmt: skip
+
+    run(_choice("conv_input_grad" if backward else "conv", x, (m, columns, channels * taps), run))
 
 
 def _facts(x: Any, out: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> list[int]:
@@ -236,15 +247,23 @@ def _wide(*arrays: Any) -> bool:
     return any(needs_int64(a.shape, [a.strides]) for a in arrays)
 
 
-def _tile(m: int, n: int, k: int, dtype: str) -> tuple[tuple[int, int, int], int, int]:
-    """(BLOCK_M, BLOCK_N, BLOCK_K), warps, stages."""
-    sizes = [max(next_power_of_2(s), 16) for s in (m, n, k)]  # tl.dot takes no less
-    if interpreting():
-        limits, warps, stages = (1024, 128, 256), 4, 2
-    elif dtype == "float64":
-        limits, warps, stages = (64, 32, 16), 4, 2
-    elif dtype == "float32":
-        limits, warps, stages = (64, 64, 32), 8, 3
-    else:
-        limits, warps, stages = (128, 64, 32), 8, 3
-    return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), warps, stages  # type: ignore[return-value]
+# BLOCK_M, BLOCK_N, BLOCK_K, warps, stages
+RULE: dict[str, tuning.Choice] = {"float64": (64, 32, 16, 4, 2), "float32": (64, 64, 32, 8, 3)}
+HALVES: tuning.Choice = (128, 64, 32, 8, 3)
+_HALVES: tuple[tuning.Choice, ...] = (
+    *((128, 128, 32, 8, 3), (128, 128, 64, 8, 3), (128, 64, 64, 8, 3), (128, 64, 64, 4, 3)),
+    *((64, 64, 64, 4, 3), (64, 128, 32, 4, 3), (256, 64, 32, 8, 3), (64, 32, 32, 4, 3)),
+)
+CANDIDATES: dict[str, tuple[tuning.Choice, ...]] = {
+    "bfloat16": _HALVES,
+    "float16": _HALVES,
+    "float32": ((64, 64, 32, 4, 3), (128, 64, 32, 8, 3), (64, 32, 32, 4, 3), (64, 64, 16, 4, 3)),
+    "float64": ((32, 32, 16, 4, 2), (64, 32, 16, 8, 2)),
+}
+
+
+def _choice(family: str, x: Any, sizes: tuple[int, int, int], run: Callable[[tuning.Choice], None]) -> tuning.Choice:
+    """The tile, warps and stages of an implicit product of these sizes."""
+    dtype = x.dtype.name
+    rule = fit((1024, 128, 256, 4, 2) if interpreting() else RULE.get(dtype, HALVES), sizes)
+    return tuning.choose(family, x, sizes, rule, [fit(c, sizes) for c in CANDIDATES.get(dtype, ())], run)

@@ -60,10 +60,10 @@ def save(name: str, cubin: bytes, about: dict[str, Any]) -> None:
     try:
         place = folder()
         place.mkdir(parents=True, exist_ok=True)
-        _write(place / f"{name}.cubin", cubin)
-        _write(place / f"{name}.json", json.dumps(about, indent=1).encode())
+        replace(place / f"{name}.cubin", cubin)
+        replace(place / f"{name}.json", json.dumps(about, indent=1).encode())
     except OSError as error:
-        _tell(f"compiled kernels cannot be kept in {folder()} ({error}): set NAIAD_CACHE_DIR to a writable folder")
+        tell(f"compiled kernels cannot be kept in {folder()} ({error}): set NAIAD_CACHE_DIR to a writable folder")
 
 
 @contextmanager
@@ -82,7 +82,8 @@ def alone() -> Iterator[None]:
         os.close(lock)  # which gives the lock up
 
 
-def _write(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
+    """Give a file other contents, whole: no reader sees a part of them."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -96,7 +97,8 @@ def _write(path: Path, data: bytes) -> None:
 _told: set[str] = set()
 
 
-def _tell(what: str) -> None:
+def tell(what: str) -> None:
+    """Warn once."""
     if what not in _told:
         _told.add(what)
         warnings.warn(what, RuntimeWarning, stacklevel=2)

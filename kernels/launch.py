@@ -126,7 +126,9 @@ def check_dtypes(kernel: Any, args: Sequence[Any]) -> None:
 def recording() -> Iterator[list[tuple]]:
     """Collect (kernel, grid, args, constexprs, options) of launches in place of running them: for compiling ahead."""
     global _start
-    started, made = _start, []
+    started = _start
+    made: list[tuple] = []
+    _recorders.append(made)
 
     def record(kernel: Any, grid: Any, args: Any, constexprs: Any, options: Options) -> None:
         check_dtypes(kernel, args)
@@ -139,7 +141,16 @@ def recording() -> Iterator[list[tuple]]:
         yield made
     finally:
         observers.remove(_nothing)
+        _recorders.pop()
         _start = started
+
+
+def is_recording() -> bool:
+    """Whether launches are collected, maybe for a GPU that is not here."""
+    return bool(_recorders)
+
+
+_recorders: list[list] = []
 
 
 def _nothing(name: str, grid: tuple[int, ...]) -> None:

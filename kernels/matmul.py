@@ -16,7 +16,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from naiad.kernels import interpreting, reduce
+from naiad.kernels import interpreting, reduce, tuning
 from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.elementwise import device_function
 from naiad.kernels.geometry import needs_int64
@@ -99,16 +99,23 @@ def matmul(out: Any, a: Any, b: Any, bias: Any = None, activation: Any = None) -
         assert found is not None
     batch, strides = found
     (m, k), n = a.shape[-2:], b.shape[-1]
-    tile, warps, stages = _tile(m, n, k, a.dtype.name)
     wide = needs_int64((prod(out.shape),), [(1,)]) or any(needs_int64(x.shape, [x.strides]) for x in (a, b))
     epilogue = activation and device_function(activation, "float64" if a.dtype.name == "float64" else "float32")
-    launch(
-        _matmul, (cdiv(m, tile[0]) * cdiv(n, tile[1]) * batch[0] * batch[1],),
-        out, a, b, a if bias is None else bias, m, n, k, batch[1], *strides, bias.strides[0] if bias is not None else 0,
-        num_warps=warps, num_stages=stages, BIAS=bias is not None,
-        BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=GROUP,
-        ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), EPILOGUE=epilogue, WIDE=wide,
-    )  # fmt: skip
+
+    def run(choice: tuning.Choice) -> None:
+        block_m, block_n, block_k, warps, stages = choice
+        launch(
+            _matmul, (cdiv(m, block_m) * cdiv(n, block_n) * batch[0] * batch[1],),
+            out, a, b, a if bias is None else bias, m, n, k, batch[1], *strides,
+            bias.strides[0] if bias is not None else 0,
+            num_warps=warps, num_stages=stages, BIAS=bias is not None,
+            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, GROUP=GROUP,
+            ACC=_accumulator(a.dtype.name), PRECISION=precision(a.dtype.name), EPILOGUE=epilogue, WIDE=wide,
+        )  # fmt: skip
+
+    sizes = (m, n, k)
+    candidates = [fit(choice, sizes) for choice in CANDIDATES.get(a.dtype.name, ())]
+    run(tuning.choose("matmul", a, sizes, _tile(*sizes, a.dtype.name), candidates, run))
 
 
 def linear(out: Any, x: Any, weight: Any, bias: Any = None, *, activation: Any = None) -> None:
@@ -142,7 +149,7 @@ def _parts(m: int, n: int, k: int, dtype: str) -> int:
     """Into how many parts the terms of a product are split: a power of two that divides their number."""
     if interpreting() or "float" not in dtype:
         return 1
-    tile, _, _ = _tile(m, n, k, dtype)
+    tile = _tile(m, n, k, dtype)
     tiles = cdiv(m, tile[0]) * cdiv(n, tile[1])
     parts = 1
     while 2 * parts * tiles <= SPLIT_TARGET and k % (2 * parts) == 0 and k // (2 * parts) >= 512:
@@ -235,16 +242,28 @@ def _flat_batch(x: Any) -> Any:
     return x.view((prod(x.shape[:-2]), rows, columns), (rows * columns, columns, 1))
 
 
-def _tile(m: int, n: int, k: int, dtype: str) -> tuple[tuple[int, int, int], int, int]:
-    """(BLOCK_M, BLOCK_N, BLOCK_K), warps, stages."""
-    sizes = [max(next_power_of_2(s), 16) for s in (m, n, k)]  # tl.dot takes no less
+# BLOCK_M, BLOCK_N, BLOCK_K, warps, stages
+RULE: dict[str, tuning.Choice] = {"float64": (64, 64, 16, 4, 3), "float32": (128, 64, 32, 8, 3)}
+HALVES: tuning.Choice = (128, 128, 64, 8, 3)
+_HALVES: tuple[tuning.Choice, ...] = (
+    *((128, 256, 64, 8, 3), (256, 128, 64, 8, 3), (128, 128, 64, 4, 4), (128, 128, 32, 4, 4)),
+    *((64, 256, 64, 4, 4), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4), (64, 64, 64, 4, 4), (64, 64, 128, 4, 3)),
+)
+CANDIDATES: dict[str, tuple[tuning.Choice, ...]] = {
+    "bfloat16": _HALVES,
+    "float16": _HALVES,
+    "float32": ((128, 128, 32, 8, 3), (64, 128, 32, 4, 3), (64, 64, 32, 4, 3), (64, 64, 64, 4, 3), (32, 64, 32, 4, 4)),
+    "float64": ((64, 32, 16, 4, 3), (32, 32, 16, 4, 3), (128, 64, 16, 8, 3)),
+}
+
+
+def fit(choice: tuning.Choice, sizes: tuple[int, int, int]) -> tuning.Choice:
+    """A choice with tiles no larger than the problem; tl.dot takes none below 16."""
+    return (*(min(max(next_power_of_2(s), 16), c) for s, c in zip(sizes, choice[:3], strict=True)), *choice[3:])
+
+
+def _tile(m: int, n: int, k: int, dtype: str) -> tuning.Choice:
+    """The family's rule."""
     if "float" not in dtype:
-        limits = (64, 64, 64) if interpreting() else (32, 32, 8)
-        return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), 4, 2  # type: ignore[return-value]
-    if interpreting():
-        return tuple(min(s, 256) for s in sizes), 4, 2  # type: ignore[return-value]
-    limits, warps, stages = {
-        "float64": ((64, 64, 16), 4, 3),
-        "float32": ((128, 64, 32), 8, 3),
-    }.get(dtype, ((128, 128, 64), 8, 3))
-    return tuple(min(s, limit) for s, limit in zip(sizes, limits, strict=True)), warps, stages  # type: ignore[return-value]
+        return fit((64, 64, 64, 4, 2) if interpreting() else (32, 32, 8, 4, 2), (m, n, k))
+    return fit((256, 256, 256, 4, 2) if interpreting() else RULE.get(dtype, HALVES), (m, n, k))

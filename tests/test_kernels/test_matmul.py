@@ -79,7 +79,7 @@ def test_a_batch_times_one_matrix_is_one_product(arrays):
 
 
 def test_tiles_in_groups_cover_the_product(arrays, monkeypatch):
-    monkeypatch.setattr(matmul, "_tile", lambda m, n, k, dtype: ((16, 16, 16), 4, 2))
+    monkeypatch.setattr(matmul, "_tile", lambda m, n, k, dtype: (16, 16, 16, 4, 2))
     monkeypatch.setattr(matmul, "GROUP", 2)
     a, b = normal(arrays, (70, 20), "float64", 0), normal(arrays, (20, 50), "float64", 1)
     np.testing.assert_allclose(product(arrays, a, b), a @ b, rtol=1e-12, atol=1e-13)
