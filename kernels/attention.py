@@ -23,6 +23,12 @@ from naiad.kernels.matmul import precision
 
 LOG2E = tl.constexpr(1.4426950408889634)
 NONE, BOOL, ADDED = 0, 1, 2  # what a mask is
+# Queries and keys at a time: for halves, then for float32, whose three passes of tf32 take more registers. What is
+# multiplied has 64 rows where registers allow: with fewer, Hopper's wgmma cannot be used.
+TILES = (
+    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64)},
+    {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64)},
+)
 
 
 @triton.jit
@@ -199,7 +205,7 @@ def attention(outs: tuple, q: Any, k: Any, v: Any, mask: Any = None, *, scale: f
         fill(out, value=0)
         fill(lse, value=0)
         return
-    _launch(_attention_fwd, (out, lse), q, k, v, mask, (), scale, causal, q.shape[2], q.shape[1], 128)
+    _launch(_attention_fwd, (out, lse), q, k, v, mask, (), scale, causal, q.shape[2], q.shape[1], "out")
 
 
 def query_grad(
@@ -210,7 +216,9 @@ def query_grad(
         fill(dq, value=0)
         return
     out, lse = contiguous(out), contiguous(lse)
-    _launch(_attention_bwd_q, (dq, g, out, lse), q, k, v, mask, g.strides, scale, causal, q.shape[2], q.shape[1], 64)
+    _launch(
+        _attention_bwd_q, (dq, g, out, lse), q, k, v, mask, g.strides, scale, causal, q.shape[2], q.shape[1], "query"
+    )
 
 
 def key_grad(
@@ -233,19 +241,19 @@ def _of_shared(
     if prod(grad.shape) == 0 or prod(q.shape) == 0:
         fill(grad, value=0)
         return
-    width, queries = max(next_power_of_2(grad.shape[3]), 16), 64 if value else 32
+    width = max(next_power_of_2(grad.shape[3]), 16)
     out, lse = contiguous(out), contiguous(lse)
     _launch(
         _attention_bwd_kv, (grad, g, out, lse), q, k, v, mask, g.strides, scale, causal, k.shape[2], k.shape[1],
-        queries, VALUE=value, BLOCK_OUT=width,
+        "value" if value else "key", VALUE=value, BLOCK_OUT=width,
     )  # fmt: skip
 
 
 def _launch(
     kernel: Any, arrays: tuple, q: Any, k: Any, v: Any, mask: Any, g_strides: tuple, scale: float, causal: bool,
-    along: int, heads: int, most: int, **constants: Any,
+    along: int, heads: int, part: str, **constants: Any,
 ) -> None:  # fmt: skip
-    """One program per tile of `along` rows of each head; queries and keys in tiles of at most `most` and 64."""
+    """One program per tile of `along` rows of each head."""
     batch, all_heads, length, e = q.shape
     keys, ev = k.shape[2], v.shape[3]
     block_e, block_v = (max(next_power_of_2(n), 16) for n in (e, ev))
@@ -253,7 +261,7 @@ def _launch(
     if mask is not None:
         kind = BOOL if mask.dtype.name == "bool" else ADDED
         strides = mask.broadcast((batch, all_heads, length, keys)).strides
-    queries_at_once, keys_at_once, warps = _tile(length, keys, max(block_e, block_v), q.dtype.name, most, kind)
+    queries_at_once, keys_at_once, warps = _tile(length, keys, max(block_e, block_v), q.dtype.name, part, kind)
     size = keys_at_once if "VALUE" in constants else queries_at_once
     launch(
         kernel, (cdiv(along, size), batch * heads), *arrays, q, k, v, q if mask is None else mask,
@@ -264,12 +272,13 @@ def _launch(
     )  # fmt: skip
 
 
-def _tile(length: int, keys: int, width: int, dtype: str, most: int, mask: int) -> tuple[int, int, int]:
+def _tile(length: int, keys: int, width: int, dtype: str, part: str, mask: int) -> tuple[int, int, int]:
     """Queries and keys at a time, warps."""
     if interpreting():
         return min(max(next_power_of_2(length), 16), 256), min(max(next_power_of_2(keys), 16), 256), 4
+    queries, at_once = TILES[dtype == "float32"][part]
     if dtype == "float32":
-        return 64 if most == 128 and width <= 64 else 32, 32 if most == 128 or most == 64 else 16, 8
+        return (queries, at_once, 8) if width <= 64 else (32, 16 if part == "key" else 32, 8)
     if width > 128:
-        return min(most, 64), 32, 8
-    return most, 32 if mask == ADDED and width > 64 else 64, 8
+        return min(queries, 64), 32, 8
+    return queries, 32 if mask == ADDED and width > 64 and part == "out" else at_once, 8
