@@ -12,7 +12,6 @@ or backward. The third splits its long sums; a second launch adds the parts up, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -20,48 +19,13 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from naiad.kernels import interpreting, reduce, tuning
+from naiad.kernels import conv_rows, interpreting, reduce, tuning
 from naiad.kernels.copy import contiguous, copy, fill
-from naiad.kernels.geometry import Shape, needs_int64
+from naiad.kernels.geometry import Shape
 from naiad.kernels.launch import cdiv, launch
-from naiad.kernels.matmul import fit, precision
+from naiad.kernels.precision import conv_precision as precision
 from naiad.kernels.rows import accumulator
-
-
-@triton.jit
-def _axis(pixel, tap, stride, padding, dilation, size, BACKWARD: tl.constexpr):
-    """Where a tap of a pixel's window lies along one dimension, and whether that is inside."""
-    if BACKWARD:
-        at = pixel + padding - tap * dilation
-        return at // stride, (at >= 0) & (at % stride == 0) & (at // stride < size)
-    else:
-        at = pixel * stride - padding + tap * dilation
-        return at, (at >= 0) & (at < size)
-
-
-@triton.jit
-def _window(
-    pixel, tap, out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1, step_2,
-    stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2,
-    RANK: tl.constexpr, BACKWARD: tl.constexpr,
-):  # fmt: skip
-    """Offsets of taps of the windows of pixels, and which are inside."""
-    if RANK == 1:
-        at, inside = _axis(pixel, tap, stride_2, padding_2, dilation_2, size_2, BACKWARD)
-        return at * step_2, inside
-    else:
-        at, inside = _axis(pixel % out_2, tap % kernel_2, stride_2, padding_2, dilation_2, size_2, BACKWARD)
-        offset = at * step_2
-        pixel, tap = pixel // out_2, tap // kernel_2
-        if RANK == 2:
-            at, there = _axis(pixel, tap, stride_1, padding_1, dilation_1, size_1, BACKWARD)
-            return offset + at * step_1, inside & there
-        else:
-            at, there = _axis(pixel % out_1, tap % kernel_1, stride_1, padding_1, dilation_1, size_1, BACKWARD)
-            offset += at * step_1
-            inside = inside & there
-            at, there = _axis(pixel // out_1, tap // kernel_1, stride_0, padding_0, dilation_0, size_0, BACKWARD)
-            return offset + at * step_0, inside & there
+from naiad.kernels.sliding import product_tile, wide, window, window_facts
 
 
 @triton.jit
@@ -86,7 +50,7 @@ def _conv(
     for start in range(0, C * taps, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
         channel, tap = k // taps, k % taps
-        offset, inside = _window(
+        offset, inside = window(
             pixel[:, None], tap[None, :], out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1,
             step_2, stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2,
             RANK, BACKWARD,
@@ -128,7 +92,7 @@ def _conv_weight_grad(
         image, pixel = k // pixels, k % pixels
         mask = (i < M)[:, None] & (k < last)[None, :]
         a = tl.load(g_row + (image * g_batch + pixel * g_pixel)[None, :], mask=mask, other=0)
-        offset, inside = _window(
+        offset, inside = window(
             pixel[:, None], tap[None, :], out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1,
             step_2, stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2,
             RANK, False,
@@ -191,14 +155,14 @@ def conv_weight_grad(
         launch(
             _conv_weight_grad, (tiles, groups, splits), target, g, x, rows, columns, terms, taps, pixels, share,
             *g.strides[:2], g.strides[-1], *x.strides[:2],
-            *_facts(x, g.shape[2:], kernel, stride, padding, dilation),
+            *window_facts(x, g.shape[2:], kernel, stride, padding, dilation),
             num_warps=warps, num_stages=stages, RANK=len(kernel), ACC=acc, PRECISION=precision(x.dtype.name),
-            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=_wide(out, x, g),
+            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=wide(out, x, g),
         )  # fmt: skip
         if splits > 1:
             reduce.sum(out.view((prod(out.shape),), (1,)), target, dim=(0,))
 
-    run(_choice("conv_weight_grad", x, sizes, run))
+    run(product_tile("conv_weight_grad", x, sizes, run))
 
 
 def _run(
@@ -217,21 +181,13 @@ def _run(
         launch(
             _conv, (cdiv(m, block_m) * cdiv(columns, block_n), groups), out, x, w, bias or x, m, columns, channels,
             taps, pixels, *x.strides[:2], w_col, w_channel, w.strides[-1], w_group,
-            bias.strides[0] if bias is not None else 0, *_facts(x, out.shape[2:], kernel, stride, padding, dilation),
+            bias.strides[0] if bias is not None else 0, *window_facts(x, out.shape[2:], kernel, stride, padding, dilation),
             num_warps=warps, num_stages=stages, RANK=rank, BACKWARD=backward, BIAS=bias is not None,
             ACC=accumulator(x.dtype.name), PRECISION=precision(x.dtype.name),
-            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=_wide(out, x, w),
+            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=wide(out, x, w),
         )  # fmt: skip
 
-    run(_choice("conv_input_grad" if backward else "conv", x, (m, columns, channels * taps), run))
-
-
-def _facts(x: Any, out: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> list[int]:
-    """What `_window` takes, for three dimensions of which the first may be idle."""
-    lead = 3 - len(kernel)
-    ones, none = (1,) * lead, (0,) * lead
-    sizes = [*ones, *x.shape[2:], *none, *x.strides[2:]]
-    return [*(ones + out)[1:], *(ones + kernel)[1:], *sizes, *ones, *stride, *none, *padding, *ones, *dilation]
+    run(product_tile("conv_input_grad" if backward else "conv", x, (m, columns, channels * taps), run))
 
 
 def _even(x: Any) -> Any:
@@ -241,29 +197,3 @@ def _even(x: Any) -> Any:
         if shape[d] != 1 and strides[d] != shape[d + 1] * strides[d + 1]:
             return contiguous(x)
     return x
-
-
-def _wide(*arrays: Any) -> bool:
-    return any(needs_int64(a.shape, [a.strides]) for a in arrays)
-
-
-# BLOCK_M, BLOCK_N, BLOCK_K, warps, stages
-RULE: dict[str, tuning.Choice] = {"float64": (64, 32, 16, 4, 2), "float32": (64, 64, 32, 8, 3)}
-HALVES: tuning.Choice = (128, 64, 32, 8, 3)
-_HALVES: tuple[tuning.Choice, ...] = (
-    *((128, 128, 32, 8, 3), (128, 128, 64, 8, 3), (128, 64, 64, 8, 3), (128, 64, 64, 4, 3)),
-    *((64, 64, 64, 4, 3), (64, 128, 32, 4, 3), (256, 64, 32, 8, 3), (64, 32, 32, 4, 3)),
-)
-CANDIDATES: dict[str, tuple[tuning.Choice, ...]] = {
-    "bfloat16": _HALVES,
-    "float16": _HALVES,
-    "float32": ((64, 64, 32, 4, 3), (128, 64, 32, 8, 3), (64, 32, 32, 4, 3), (64, 64, 16, 4, 3)),
-    "float64": ((32, 32, 16, 4, 2), (64, 32, 16, 8, 2)),
-}
-
-
-def _choice(family: str, x: Any, sizes: tuple[int, int, int], run: Callable[[tuning.Choice], None]) -> tuning.Choice:
-    """The tile, warps and stages of an implicit product of these sizes."""
-    dtype = x.dtype.name
-    rule = fit((1024, 128, 256, 4, 2) if interpreting() else RULE.get(dtype, HALVES), sizes)
-    return tuning.choose(family, x, sizes, rule, [fit(c, sizes) for c in CANDIDATES.get(dtype, ())], run)
