@@ -87,6 +87,7 @@ _LAZY = {
     **dict.fromkeys(("save", "load"), "serialization"),
     **dict.fromkeys(("set_num_threads", "get_num_threads"), "threads"),
     **dict.fromkeys(("use_deterministic_algorithms", "are_deterministic_algorithms_enabled"), "determinism"),
+    **dict.fromkeys(("set_float32_matmul_precision", "get_float32_matmul_precision"), "backends"),
     **dict.fromkeys(("autocast", "GradScaler"), "amp"),
     **dict.fromkeys(
         (

@@ -19,7 +19,7 @@ import triton.language as tl
 from naiad.kernels import interpreting
 from naiad.kernels.copy import contiguous, fill
 from naiad.kernels.launch import Scalar, cdiv, launch, next_power_of_2
-from naiad.kernels.matmul import precision
+from naiad.kernels.precision import precision
 
 LOG2E = tl.constexpr(1.4426950408889634)
 NONE, BOOL, ADDED = 0, 1, 2  # what a mask is

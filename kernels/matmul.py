@@ -21,6 +21,7 @@ from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.elementwise import device_function
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch, next_power_of_2
+from naiad.kernels.precision import precision
 
 GROUP = 8  # tiles of rows that are worked on together
 
@@ -172,13 +173,6 @@ def _in_parts(out: Any, a: Any, b: Any, parts: int) -> None:
         whole = out.new(out.shape, out.dtype)
         reduce.sum(whole, partial, dim=(0,))
         copy(out, whole)
-
-
-def precision(dtype: str) -> str:
-    """How tl.dot multiplies a dtype: "ieee", "tf32x3", or "plain" where it does not."""
-    if dtype == "float32":
-        return "ieee" if interpreting() else "tf32x3"
-    return "ieee" if "float" in dtype else "plain"
 
 
 def _accumulator(dtype: str) -> Any:
