@@ -5,7 +5,7 @@ from collections.abc import Callable
 import ml_dtypes
 import numpy as np
 
-from naiad.bench import aot_families, aot_selection
+from naiad.bench import aot_complex, aot_families, aot_selection
 from naiad.core.strided import DeviceArray, contiguous_strides
 from naiad.core.trace import trace
 from naiad.kernels import copy, elementwise, indexing, matmul, random, reduce, softmax
@@ -100,7 +100,7 @@ CASES: dict[str, Callable[[], None]] = {
     "matmul huge": lambda: matmul.matmul(*[array(HUGE, BF16)] * 3),
     "matmul bfloat16 transposed": lambda: matmul.matmul(*[array(SQUARE, BF16)] * 2, array(SQUARE, BF16, (1, 4096))),
 }
-CASES |= aot_families.cases(array) | aot_selection.cases(array)
+CASES |= aot_families.cases(array) | aot_selection.cases(array) | aot_complex.cases(array)
 # Long to compile, and the same for every architecture.
 THOROUGH: dict[str, Callable[[], None]] = {
     "every function float32": lambda: body(every_function, ["float32"] * 2, "float32"),
@@ -109,4 +109,5 @@ THOROUGH: dict[str, Callable[[], None]] = {
         f"every integer function {dtype}": lambda dtype=dtype: body(every_integer_function, [dtype] * 2, dtype)
         for dtype in ("int64", "int32", "uint8", "int8")
     },
+    **aot_complex.functions(array),
 }

@@ -14,19 +14,21 @@ from naiad.kernels.elementwise import prepare
 
 
 @dataclass(frozen=True)
-class _Operand:
+class Operand:
+    """A name of a trace's lines."""
+
     name: str
 
 
 def copy(out: Any, x: Any, *, dtype: Any = None) -> None:
-    """out[...] = x, of any shapes that broadcast, strides and real dtypes; out may be a view.
+    """out[...] = x, of any shapes that broadcast, strides and dtypes; out may be a view.
 
     The values are converted to out's dtype; `dtype`, which names it once more, is for ops that carry it.
     """
     _copier(x.dtype.name, out.dtype.name)(out, x if x.shape == out.shape else x.broadcast(out.shape))
 
 
-def fill(out: Any, *, value: int | float | bool) -> None:
+def fill(out: Any, *, value: complex | bool) -> None:
     """out[...] = value, for an `out` of any strides."""
     _filler(out.dtype.name)(out, value)
 
@@ -36,7 +38,7 @@ def overwritten(out: Any, x: Any, source: Any) -> None:
     copy(out, source)
 
 
-def refilled(out: Any, x: Any, *, value: int | float | bool) -> None:
+def refilled(out: Any, x: Any, *, value: complex | bool) -> None:
     """out[...] = value: what an in-place fill makes of x, whose values do not matter."""
     fill(out, value=value)
 
@@ -52,9 +54,9 @@ def contiguous(x: Any) -> Any:
 
 @cache
 def _copier(source: str, target: str) -> Callable[..., None]:
-    return prepare("copy", ("x",), (), _Operand("x"), (source,), target)
+    return prepare("copy", ("x",), (), Operand("x"), (source,), target)
 
 
 @cache
 def _filler(dtype: str) -> Callable[..., None]:
-    return prepare("fill", ("value",), (), _Operand("value"), (("scalar", dtype),), dtype)
+    return prepare("fill", ("value",), (), Operand("value"), (("scalar", dtype),), dtype)

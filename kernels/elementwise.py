@@ -46,13 +46,14 @@ def prepare(
 
     `lines` are the trace's `(symbol, op, args)`, `result` its last symbol or a number. `dtypes` has one name per
     operand, or ("scalar", dtype) for a run-time number; operands of the launcher are device arrays already broadcast to
-    `out.shape`, or numbers. Raises NotImplementedError for complex dtypes and for functions without a Triton form.
+    `out.shape`, or numbers. Raises NotImplementedError for functions without a Triton form.
     """
     scalars = tuple(not isinstance(d, str) for d in dtypes)
     names = tuple(d if isinstance(d, str) else d[1] for d in dtypes)
-    for dtype in (*names, out_dtype):
-        if dtype.startswith("complex"):
-            raise NotImplementedError(f"{name}: {dtype} is not supported on cuda: compute it on the cpu")
+    if any(dtype.startswith("complex") for dtype in (*names, out_dtype)):
+        from naiad.kernels import complex_elementwise
+
+        return complex_elementwise.prepare(name, operands, lines, result, names, scalars, out_dtype)
     generator = _Generator(name, operands, lines, result, names, scalars, out_dtype)
 
     places = tuple(i for i, scalar in enumerate(scalars) if not scalar)  # of the arrays
@@ -94,6 +95,8 @@ def _plan(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Shape,
 class _Generator:
     """Prints and caches the variants of one kernel."""
 
+    header = HEADER
+
     def __init__(
         self,
         name: str,
@@ -121,7 +124,7 @@ class _Generator:
         """The Triton source of a variant; `layout` has the output's entry first."""
         arrays = [o for o, scalar in zip(self.operands, self.scalars, strict=True) if not scalar]
         parameters = ["result_ptr", *(f"{o}_ptr" for o in arrays)]
-        parameters += [o for o, scalar in zip(self.operands, self.scalars, strict=True) if scalar]
+        parameters += self._numbers()
         parameters.append("numel")
         if STRIDED in layout:
             parameters += [f"size_{d}" for d in range(1, rank)]
@@ -133,9 +136,13 @@ class _Generator:
         if STRIDED in layout:
             text += self._split(rank)
         text += self._loads(dict(zip(("result", *arrays), layout, strict=True)), rank)
-        text += self._compute(_address("result", layout[0], rank))
+        text += self._compute(layout[0], rank)
         head = f"@triton.jit\ndef {self.name}({', '.join(parameters)}, BLOCK: tl.constexpr):\n"
-        return HEADER + "\n" + head + "".join(f"    {line}\n" for line in text)
+        return self.header + "\n" + head + "".join(f"    {line}\n" for line in text)
+
+    def _numbers(self) -> list[str]:
+        """The parameters for run-time numbers."""
+        return [o for o, scalar in zip(self.operands, self.scalars, strict=True) if scalar]
 
     @staticmethod
     def _split(rank: int) -> list[str]:
@@ -148,16 +155,23 @@ class _Generator:
     def _loads(self, layout: dict[str, str], rank: int) -> list[str]:
         text = []
         for o, dtype, scalar in zip(self.operands, self.dtypes, self.scalars, strict=True):
-            wider = printer.WIDENED.get(dtype)
-            if scalar:
-                continue
-            convert = f".to(tl.{wider})" if wider else ""
-            where = _address(o, layout[o], rank)
-            mask = "" if layout[o] == ONCE else ", mask=inside, other=0"
-            text.append(f"{o} = tl.load({where}{mask}){convert}")
+            if not scalar:
+                text += self._load(o, dtype, layout[o], rank)
         return text
 
-    def _compute(self, address: str) -> list[str]:
+    @staticmethod
+    def _load(o: str, dtype: str, how: str, rank: int) -> list[str]:
+        wider = printer.WIDENED.get(dtype)
+        convert = f".to(tl.{wider})" if wider else ""
+        mask = "" if how == ONCE else ", mask=inside, other=0"
+        return [f"{o} = tl.load({_address(o, how, rank)}{mask}){convert}"]
+
+    @staticmethod
+    def _store(value: str, how: str, rank: int) -> str:
+        address = _address("result", how, rank)
+        return f"tl.store({address}, tl.broadcast_to({value}, [BLOCK]), mask=inside)"
+
+    def _compute(self, how: str, rank: int) -> list[str]:
         default = printer.WIDENED.get(self.out_dtype, self.out_dtype)
         default = default if default.startswith("float") else "float32"
         types = printer.Typed(self.operands, self.dtypes, default)
@@ -168,7 +182,7 @@ class _Generator:
         else:
             value = printer.literal(self.result, printer.WIDENED.get(self.out_dtype, self.out_dtype))
             value = printer.converted(value, default, self.out_dtype) if self.out_dtype in printer.WIDENED else value
-        return [*text, f"tl.store({address}, tl.broadcast_to({value}, [BLOCK]), mask=inside)"]
+        return [*text, self._store(value, how, rank)]
 
 
 def _safe(name: str) -> str:

@@ -24,18 +24,12 @@ KEYS = keys_with_samples()
 TOLERANCE = {"float64": (1e-10, 1e-12), "float32": (1e-5, 1e-5), "bfloat16": (2e-2, 2e-2), "float16": (4e-3, 4e-3)}
 
 # What has no kernel yet, whole or in part, with what is missing.
-COMPLEX = "complex numbers"
 WITHOUT_KERNEL = {
-    **dict.fromkeys(("Tensor.cdouble", "Tensor.cfloat", "linalg.vector_norm", "naiad.angle"), COMPLEX),
-    **dict.fromkeys(("naiad.complex", "naiad.conj", "naiad.conj_physical", "naiad.imag"), COMPLEX),
-    **dict.fromkeys(("naiad.is_complex", "naiad.isreal", "naiad.polar", "naiad.real", "naiad.resolve_conj"), COMPLEX),
-    **dict.fromkeys(("naiad.resolve_neg", "naiad.sgn", "naiad.view_as_real"), COMPLEX),
     "naiad.digamma": "polygamma, its second derivative",
     "naiad.frexp": "frexp",
     "naiad.gcd": "gcd",
     "naiad.lcm": "lcm",
     "naiad.logcumsumexp": "its derivative",
-    "naiad.scatter_reduce": "products",
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from naiad.core import memory
 from naiad.core.device import CUDA, device
-from naiad.core.dtype import COMPLEX, dtype
+from naiad.core.dtype import dtype
 from naiad.core.pinned import is_pinned, pinned
 from naiad.core.strided import DeviceArray, broadcast_shapes, contiguous_strides, numpy_view
 
@@ -246,8 +246,6 @@ def from_dlpack(source: Any) -> tuple[DeviceArray, int]:
 # ---------------------------------------------------------------- kernels
 def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
     """The Triton kernel of an elementwise op for one dtype, as a function of its operands."""
-    if COMPLEX in (common.kind, result.kind):
-        raise NotImplementedError(f"{op.name}: complex tensors have no kernels on cuda yet; use .cpu()")
     lines, value = op.traced()
     prepare = import_module("naiad.kernels.elementwise").prepare
     scalar = ("scalar", common.compute.name)
@@ -274,8 +272,15 @@ def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
             launcher = launchers[arrays] = prepare(op.name, op.operands, lines, value, dtypes, result.name)
         return launcher
 
+    def into(out: DeviceArray, *operands: Any) -> None:
+        arrays = [isinstance(x, DeviceArray) for x in operands]
+        given = [x.broadcast(out.shape) if a else x.item() for x, a in zip(operands, arrays, strict=True)]
+        launcher_for(tuple(arrays))(out, *given)
+
     count = len(op.operands)
-    return _remembering(count, general, launcher_for, result) if count <= 2 else general
+    made = _remembering(count, general, launcher_for, result) if count <= 2 else general
+    made.into = into  # type: ignore[attr-defined]  # the same, written where the caller says
+    return made
 
 
 PLANS = 4096  # geometries that one kernel remembers
@@ -368,5 +373,13 @@ def _general(op: Any, xs: Sequence, arrays: Sequence, attrs: dict, home: device)
     launch = launcher(op.kernel, op.name)
     outs = [empty(shape, of, home) for shape, of in facts]
     given = attrs if xs else {k: v for k, v in attrs.items() if k not in ("device", "dtype", "shape")}
-    launch(outs[0] if len(outs) == 1 else tuple(outs), *arrays, **given)
+    if any([a is not None and a.dtype.kind == "c" for a in (*outs, *arrays)]):
+        _complex().launch(op, launch, outs, arrays, given)
+    else:
+        launch(outs[0] if len(outs) == 1 else tuple(outs), *arrays, **given)
     return outs
+
+
+@cache
+def _complex() -> Any:
+    return import_module("naiad.core.complex_launch")

@@ -40,6 +40,7 @@ class Primitive(Op):
     widen: halves are computed in float32 and rounded once (ops that only move elements say False).
     into: a function with the body's parameters that writes its result into the first operand, for `name_`.
     vendor: why this op uses a vendor library on cuda in place of a kernel.
+    parts: how its kernel serves complex numbers, see `complex_launch`; None: it does not.
     """
 
     def __init__(
@@ -55,12 +56,13 @@ class Primitive(Op):
         into: Callable | None = None,
         vendor: str | None = None,
         autocast: AutocastClass = None,
+        parts: str | None = None,
     ) -> None:
         operands, star, attributes = parameters(body)
         super().__init__(name, operands + [star] if star else operands, attributes)
         self.variadic = star is not None
         self.body, self.rule, self.kernel, self.outputs = body, rule, kernel, outputs
-        self.widen, self.into, self.vendor, self.autocast = widen, into, vendor, autocast
+        self.widen, self.into, self.vendor, self.autocast, self.parts = widen, into, vendor, autocast, parts
         if grad is not None:
             self.set_formulas(grad)
 
@@ -291,14 +293,16 @@ def view(*, geometry: Callable, grad: Formula, name: str | None = None) -> Calla
     return decorate
 
 
-def factory(*, rule: Callable | None = None, kernel: str | None = None, name: str | None = None) -> Callable:
+def factory(
+    *, rule: Callable | None = None, kernel: str | None = None, name: str | None = None, parts: str | None = None
+) -> Callable:
     """Declare an entry without operands. Its body takes shape, dtype, device and its own attributes by keyword."""
 
     def plain_rule(*, shape: tuple[int, ...], dtype: dtype, device: device, **rest: Any) -> tuple:
         return shape, dtype
 
     def decorate(body: Callable) -> Callable:
-        return Factory(name or body.__name__, body, rule=rule or plain_rule, kernel=kernel).call
+        return Factory(name or body.__name__, body, rule=rule or plain_rule, kernel=kernel, parts=parts).call
 
     return decorate
 

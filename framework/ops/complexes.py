@@ -17,7 +17,8 @@ from naiad.core.inplace import publish_inplace
 from naiad.core.op import public, publish
 from naiad.core.primitive import View, primitive
 from naiad.core.state import State
-from naiad.core.strided import broadcast_shapes
+from naiad.core.storage import storage_offset, stride
+from naiad.core.strided import DeviceArray, broadcast_shapes
 from naiad.core.tensor import Tensor, wrap
 from naiad.core.views import link_view
 from naiad.ops.forms import into
@@ -38,10 +39,8 @@ class PartsView(View):
 
     def run(self, state: State, xs: Sequence, attrs: dict | None = None) -> Any:
         x = xs[0]
-        if not isinstance(x._array, np.ndarray):
-            raise NotImplementedError(f"{self.name}: complex tensors have no kernels on cuda yet; use .cpu()")
         try:
-            seen = self.body(x._array)
+            seen = self._seen(x._array) if isinstance(x._array, DeviceArray) else self.body(x._array)
         except Exception as error:
             raise explain(self, xs, attrs, error) from None
         out = wrap(seen, FROM_NUMPY[seen.dtype], x._device)
@@ -51,6 +50,16 @@ class PartsView(View):
             if x._needs_grad:
                 record(self, xs, 1, out, {})
         return out
+
+    def _seen(self, x: DeviceArray) -> DeviceArray:
+        """The view of a device's array: its geometry, counted in elements of the other dtype."""
+        if self.name == "view_as_complex":
+            strides, of = tuple(s // 2 for s in x.strides[:-1]), FROM_NUMPY[x.dtype].to_complex().np
+            return DeviceArray(x.buffer, x.shape[:-1], strides, x.offset // 2, of)
+        strides, of = tuple(2 * s for s in x.strides), FROM_NUMPY[x.dtype].to_real().np
+        if self.name == "view_as_real":
+            return DeviceArray(x.buffer, (*x.shape, 2), (*strides, 1), 2 * x.offset, of)
+        return DeviceArray(x.buffer, x.shape, strides, 2 * x.offset + (self.name == "imag"), of)
 
 
 def _parts_view(name: str, body: Any, grad: Any) -> Any:
@@ -115,10 +124,13 @@ def view_as_complex(input: Tensor) -> Tensor:
         raise RuntimeError(f"view_as_complex is only supported for floating point tensors, but got {input.dtype}")
     if not input.ndim or input._array.shape[-1] != 2:
         raise RuntimeError(f"Tensor must have a last dimension of size 2, got shape {list(input.shape)}")
-    if input._array.strides[-1] != input._dtype.itemsize:
+    *strides, last = stride(input._array)
+    if last != 1:
         raise RuntimeError("Tensor must have a last dimension with stride 1: make it contiguous() first")
-    if any(s % (2 * input._dtype.itemsize) for s in input._array.strides[:-1]):
+    if any(s % 2 for s, n in zip(strides, input._array.shape, strict=False) if n > 1):
         raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if storage_offset(input._array) % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2: clone() it first")
     return as_complex_op(input)
 
 
@@ -139,7 +151,13 @@ def _reduced(part: Any, sign: int) -> Any:
     return formula
 
 
-@primitive(rule=_complex_rule, widen=False, grad=(_reduced(lambda g: real(g), 1), _reduced(lambda g: imag(g), 0)))
+@primitive(
+    rule=_complex_rule,
+    kernel="complex_parts.joined",
+    parts="whole",
+    widen=False,
+    grad=(_reduced(lambda g: real(g), 1), _reduced(lambda g: imag(g), 0)),
+)
 def complex_op(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     """real + i imag."""
     if real.dtype != imag.dtype:

@@ -91,6 +91,7 @@ def _check_weight(name: str, w: Shape, rank: int, groups: int) -> None:
     name="conv",
     rule=_rule,
     kernel="conv.conv",
+    parts="product",
     grad=(
         lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input_grad(
             g, weight, size=input_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -136,6 +137,7 @@ def _check(input: ndarray, weight: ndarray, bias: ndarray | None, rank: int, gro
         grad._dtype,
     ),
     kernel="conv.conv_input_grad",
+    parts="product",
     grad=(
         lambda g, weight, stride, padding, dilation, groups: conv_op(
             g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -158,6 +160,7 @@ def conv_input_grad(
         grad._dtype,
     ),
     kernel="conv.conv_weight_grad",
+    parts="product",
     grad=(
         lambda g, input, stride, padding, dilation, groups: conv_op(
             input, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups

@@ -23,6 +23,7 @@ from naiad.core.tensor import Tensor, wrap
 @primitive(
     rule=lambda input, *, dtype: (input._array.shape, dtype),
     kernel="copy.copy",
+    parts="whole",
     widen=False,
     grad=(lambda g, input_dtype: cast(g, dtype=input_dtype),),
 )
@@ -33,7 +34,7 @@ def cast(input: np.ndarray, *, dtype: dtype) -> np.ndarray:
     return input.astype(dtype.np)
 
 
-@primitive(rule=same_as(), kernel="copy.copy", widen=False, grad=(lambda g: g,))
+@primitive(rule=same_as(), kernel="copy.copy", parts="whole", widen=False, grad=(lambda g: g,))
 def clone_op(input: np.ndarray) -> np.ndarray:
     """A contiguous copy."""
     return np.array(input, order="C")
@@ -73,6 +74,7 @@ def _copy_rule(input: Tensor, source: Tensor) -> tuple:
 @primitive(
     rule=_copy_rule,
     kernel="copy.overwritten",
+    parts="whole",
     widen=False,
     into=_copied_into,
     grad=(apply_zeros, lambda g, source_dtype: cast(g, dtype=source_dtype)),
@@ -103,6 +105,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     name="fill_op",
     rule=lambda input, *, value: (input._array.shape, input._dtype),
     kernel="copy.refilled",
+    parts="whole",
     widen=False,
     into=lambda input, *, value: input.fill(value),
     grad=(apply_zeros,),

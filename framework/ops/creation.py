@@ -19,7 +19,7 @@ from naiad.core.tensor import Size, Tensor, wrap
 from naiad.ops.convert import transfer
 
 
-@factory(kernel="copy.fill", name="full_op")
+@factory(kernel="copy.fill", parts="whole", name="full_op")
 def full_op(*, shape: tuple[int, ...], value: Any, dtype: dtype, device: device) -> np.ndarray:
     """A tensor filled with one number."""
     return np.full(shape, value, dtype.np)

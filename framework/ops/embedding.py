@@ -68,6 +68,7 @@ def _row_scale(index: np.ndarray, rows: int, padding_idx: int | None, by_frequen
 @primitive(
     rule=_embedding_rule,
     kernel="embedding.embedding",
+    parts="move",
     widen=False,
     grad=(
         lambda g, index, weight_shape, padding_idx, by_frequency: embedding_grad(
@@ -88,6 +89,7 @@ def embedding_op(weight: np.ndarray, index: np.ndarray, *, padding_idx: int | No
 @primitive(
     rule=lambda grad, index, *, rows, padding_idx, by_frequency: ((rows, grad._array.shape[-1]), grad._dtype),
     kernel="embedding.embedding_grad",
+    parts="each",
     grad=(lambda g, index, padding_idx, by_frequency: _gathered(g, index, padding_idx, by_frequency), None),
 )
 def embedding_grad(

@@ -186,6 +186,7 @@ all, any = _truth("all", np.logical_and.reduce), _truth("any", np.logical_or.red
     name="count_nonzero",
     rule=lambda input, *, dim: (reduced_shape(input._array.shape, dim, False), int64),
     kernel="reduce.count_nonzero",
+    parts="test",
     widen=False,
 )
 def count_nonzero_op(input: np.ndarray, *, dim: Dims) -> np.ndarray:

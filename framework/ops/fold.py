@@ -35,6 +35,7 @@ def _unfold_rule(input: Tensor, *, kernel: Shape, dilation: Shape, padding: Shap
 @primitive(
     rule=_unfold_rule,
     kernel="windows.im2col",
+    parts="move",
     widen=False,
     grad=(
         lambda g, input_shape, kernel, dilation, padding, stride: col2im(
@@ -78,6 +79,7 @@ def _fold_rule(input: Tensor, *, size: Shape, kernel: Shape, dilation: Shape, pa
 @primitive(
     rule=_fold_rule,
     kernel="windows.col2im",
+    parts="each",
     grad=(
         lambda g, kernel, dilation, padding, stride: im2col(
             g, kernel=kernel, dilation=dilation, padding=padding, stride=stride

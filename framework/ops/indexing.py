@@ -195,6 +195,7 @@ def _put_back(g: Tensor, index: Tensor, dims: Shape, accumulate: bool) -> Tensor
     widen=False,
     into=_put,
     kernel="index_put.index_put",
+    parts="each",
     grad=(_put_back, None, lambda g, index, dims: take(g, index, dims)),
 )
 def put_op(input: np.ndarray, index: np.ndarray, values: np.ndarray, *, dims: Shape, accumulate: bool) -> np.ndarray:
@@ -259,6 +260,7 @@ def check_vector(name: str, index: Tensor) -> None:
 @primitive(
     rule=_index_select_rule,
     kernel="indexing.index_select",
+    parts="move",
     widen=False,
     grad=(
         lambda g, index, input_shape, dim: index_add_op(zeros_like_gradient(g, input_shape), index, g, dim=dim),
@@ -300,6 +302,7 @@ def _index_add_into(input: np.ndarray, index: np.ndarray, source: np.ndarray, *,
 @primitive(
     rule=_index_add_rule,
     kernel="indexing.index_add",
+    parts="each",
     into=_index_add_into,
     grad=(lambda g: g, None, lambda g, index, dim: index_select_op(g, index, dim=dim)),
 )

@@ -88,7 +88,13 @@ def _product_matrix(g: Tensor, a: tuple, b: tuple) -> Tensor:
     return reshape(g, tuple(shape))
 
 
-@primitive(rule=_matmul_rule, kernel="matmul.matmul", grad=(_matmul_grad_input, _matmul_grad_other), autocast="lower")
+@primitive(
+    rule=_matmul_rule,
+    kernel="matmul.matmul",
+    parts="product",
+    grad=(_matmul_grad_input, _matmul_grad_other),
+    autocast="lower",
+)
 def matmul_op(input: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The matrix product, batched over leading dimensions."""
     if input.dtype is not other.dtype and input.dtype != other.dtype:
@@ -170,6 +176,7 @@ def _linear_rule(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> t
 @primitive(
     rule=_linear_rule,
     kernel="matmul.linear",
+    parts="product",
     grad=(
         lambda g, weight: flat_matmul(g, conj(weight)),
         lambda g, input: flat_outer(g, conj(input)),
@@ -195,6 +202,7 @@ def _flat_matmul_rule(input: Tensor, other: Tensor) -> tuple:
 @primitive(
     rule=_flat_matmul_rule,
     kernel="matmul.matmul",
+    parts="product",
     grad=(lambda g, other: linear_op(g, conj(other), None), lambda g, input: flat_outer(conj(input), g)),
 )
 def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -205,6 +213,7 @@ def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
 @primitive(
     rule=lambda input, other: ((input._array.shape[-1], other._array.shape[-1]), input._dtype),
     kernel="matmul.flat_outer",
+    parts="product",
     grad=(lambda g, other: linear_op(other, conj(g), None), lambda g, input: flat_matmul(conj(input), g)),
 )
 def flat_outer(input: np.ndarray, other: np.ndarray) -> np.ndarray:

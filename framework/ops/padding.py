@@ -29,6 +29,7 @@ def _rule(input: Tensor, *, pairs: Pairs, value: Any) -> tuple:
 @primitive(
     rule=_rule,
     kernel="places.constant_pad",
+    parts="move",
     widen=False,
     grad=(lambda g, pairs: constant_pad(g, pairs=tuple((-a, -b) for a, b in pairs), value=0),),
 )
@@ -54,6 +55,7 @@ def _source(n: int, before: int, after: int, mode: str) -> ndarray:
 @primitive(
     rule=lambda input, *, pairs, mode: _rule(input, pairs=pairs, value=0),
     kernel="places.edge_pad",
+    parts="each",
     widen=False,
     grad=(lambda g, input_shape, pairs, mode: edge_pad_grad(g, shape=input_shape, pairs=pairs, mode=mode),),
 )
@@ -69,6 +71,7 @@ def edge_pad(input: ndarray, *, pairs: Pairs, mode: str) -> ndarray:
 @primitive(
     rule=lambda grad, *, shape, pairs, mode: (shape, grad._dtype),
     kernel="places.edge_pad_grad",
+    parts="each",
     grad=(lambda g, pairs, mode: edge_pad(g, pairs=pairs, mode=mode),),
 )
 def edge_pad_grad(grad: ndarray, *, shape: tuple[int, ...], pairs: Pairs, mode: str) -> ndarray:

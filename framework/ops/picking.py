@@ -25,6 +25,7 @@ def _put_rule(g: Tensor, index: Tensor, *, dim: int, size: int) -> tuple:
 @primitive(
     rule=_put_rule,
     kernel="places.unpick",
+    parts="each",
     widen=False,
     grad=(lambda g, index, dim: pick_op(g, index, dim=dim), None),
 )
@@ -42,6 +43,7 @@ def unpick_op(g: np.ndarray, index: np.ndarray, *, dim: int, size: int) -> np.nd
 @primitive(
     rule=lambda input, index, *, dim: (index._array.shape, input._dtype),
     kernel="places.pick",
+    parts="move",
     widen=False,
     grad=(
         lambda g, index, input_shape, dim: unpick_op(g, index, dim=dim, size=input_shape[dim] if input_shape else 1),

@@ -111,6 +111,7 @@ def _at(index: ndarray, rank: int, room: int) -> tuple[ndarray, ndarray]:
         input._dtype,
     ),
     kernel="places.plane_put",
+    parts="each",
     grad=(lambda g, index, size: plane_take(g, index, rank=len(size)), None),
 )
 def plane_put(input: ndarray, index: ndarray, *, size: Shape, add: bool) -> ndarray:
@@ -129,6 +130,7 @@ def plane_put(input: ndarray, index: ndarray, *, size: Shape, add: bool) -> ndar
 @primitive(
     rule=lambda input, index, *, rank: (index._array.shape, input._dtype),
     kernel="places.plane_take",
+    parts="move",
     widen=False,
     grad=(
         lambda g, index, input_shape, rank: plane_put(g, index, size=input_shape[len(input_shape) - rank :], add=True),

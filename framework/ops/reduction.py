@@ -65,6 +65,7 @@ def need_float(name: str, input: Tensor, of: dtype | None = None) -> Tensor:
 @primitive(
     rule=same_dtype,
     kernel="reduce.sum",
+    parts="pairs",
     grad=(lambda g, input_shape, dim, keepdim: spread(g, input_shape, dim, keepdim),),
     autocast={"cuda": "float32"},
 )
@@ -118,6 +119,7 @@ def _count(shape: tuple[int, ...], dim: Dims) -> int:
 @primitive(
     rule=same_dtype,
     kernel="reduce.mean",
+    parts="pairs",
     grad=(lambda g, input_shape, dim, keepdim: spread(g / _count(input_shape, dim), input_shape, dim, keepdim),),
 )
 def mean_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
@@ -168,7 +170,7 @@ def products_without_each(input: Tensor, dim: int) -> Tensor:
     return prod_dims(others, dim=(others.ndim - 1,), keepdim=False).transpose(dim, -1)
 
 
-@primitive(rule=same_dtype, kernel="reduce.prod", grad=(_prod_grad,), autocast="float32")
+@primitive(rule=same_dtype, kernel="reduce.prod", parts="complex_reduce.prod", grad=(_prod_grad,), autocast="float32")
 def prod_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
     """The product over one dimension, in the operand's dtype."""
     return np.multiply.reduce(input, dim, input.dtype, keepdims=keepdim)  # type: ignore[call-overload]

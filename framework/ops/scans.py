@@ -21,6 +21,7 @@ from naiad.ops.reduction import converted
 @primitive(
     rule=same_as(),
     kernel="scan.cumsum",
+    parts="pairs",
     grad=(lambda g, dim: reverse_cumsum(g, dim=dim),),
     autocast={"cuda": "float32"},
 )
@@ -29,7 +30,7 @@ def cumsum_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     return np.add.accumulate(input, dim, input.dtype) if input.ndim else input.copy()
 
 
-@primitive(rule=same_as(), kernel="scan.reverse_cumsum", grad=(lambda g, dim: cumsum_op(g, dim=dim),))
+@primitive(rule=same_as(), kernel="scan.reverse_cumsum", parts="pairs", grad=(lambda g, dim: cumsum_op(g, dim=dim),))
 def reverse_cumsum(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running sums from the end."""
     if not input.ndim:
@@ -57,7 +58,13 @@ def _cumprod_grad_with_zeros(g: Tensor, input: Tensor, dim: int) -> Tensor:
     return terms.sum(-1).transpose(dim, -1)
 
 
-@primitive(rule=same_as(), kernel="scan.cumprod", grad=(_cumprod_grad,), autocast={"cuda": "float32"})
+@primitive(
+    rule=same_as(),
+    kernel="scan.cumprod",
+    parts="complex_reduce.cumprod",
+    grad=(_cumprod_grad,),
+    autocast={"cuda": "float32"},
+)
 def cumprod_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running products."""
     return np.multiply.accumulate(input, dim, input.dtype) if input.ndim else input.copy()

@@ -37,7 +37,7 @@ def _var_grad(g: Tensor, input: Tensor, dim: Dims, keepdim: bool, correction: fl
     return spread(g, shape, dim, keepdim) * centred * (2 / freedom if freedom else float("nan"))
 
 
-@primitive(rule=_var_rule, kernel="statistics.var", grad=(_var_grad,))
+@primitive(rule=_var_rule, kernel="statistics.var", parts="add", grad=(_var_grad,))
 def var_dims(input: np.ndarray, *, dim: Dims, keepdim: bool, correction: float) -> np.ndarray:
     """The sum of |x - mean| ** 2, divided by the count less the correction."""
     centred = input - np.add.reduce(input, dim, keepdims=True) / input.dtype.type(prod(input.shape[d] for d in dim))

@@ -38,6 +38,7 @@ def _triangle(name: str, keep: Callable, doc: str) -> Callable:
         name=name,
         rule=_triangle_rule(name),
         kernel=f"places.{name}",
+        parts="move",
         widen=False,
         grad=(lambda g, diagonal: op(g, diagonal=diagonal),),
     )(body)

