@@ -10,6 +10,7 @@ import numpy as np
 
 from naiad.core.dtype import finfo, float32
 from naiad.core.elementwise import elementwise
+from naiad.core.inplace import inplace_call
 from naiad.core.op import PUBLIC, public
 from naiad.core.state import no_grad
 from naiad.core.tensor import Tensor
@@ -190,11 +191,20 @@ def _with_running(
     return out.to(input._dtype)
 
 
-def _keep(running: Tensor | None, fresh: Tensor, momentum: float) -> None:
-    """running = (1 - momentum) * running + momentum * fresh, in place."""
+@elementwise(namespaces=(), name="moving_average", kinds=(2,))
+def moving_average(m: Any, input: Any, fresh: Any, kept: Any, taken: Any) -> Any:
+    """input * kept + fresh * taken."""
+    return input * kept + fresh * taken
+
+
+_average_into = inplace_call(moving_average.op)
+
+
+def _keep(running: Tensor | None, fresh: Tensor, momentum: float, factor: float = 1.0) -> None:
+    """running = (1 - momentum) * running + momentum * factor * fresh, in place."""
     if running is not None:
         with no_grad():
-            running.mul_(1 - momentum).add_(fresh.to(running._dtype), alpha=momentum)
+            _average_into(running, fresh.to(running._dtype), 1 - momentum, momentum * factor)
 
 
 def _batch(
@@ -216,8 +226,8 @@ def _batch(
     count = view[0] * view[2]
     _keep(running_mean, reshape(mean, (channels,)), momentum)
     if running_var is not None:
-        unbiased = reshape(var, (channels,)) * (count / (count - 1) if count > 1 else float("nan"))
-        _keep(running_var, unbiased, momentum)
+        unbiased = count / (count - 1) if count > 1 else float("nan")
+        _keep(running_var, reshape(var, (channels,)), momentum, unbiased)
     return out if out._dtype is own else out.to(own)
 
 
@@ -320,8 +330,7 @@ def instance_norm(
         if running_mean is not None:
             _keep(running_mean, reshape(mean, (n, channels)).mean(0), momentum)
         if running_var is not None:
-            unbiased = reshape(var, (n, channels)).mean(0) * (size / (size - 1))
-            _keep(running_var, unbiased, momentum)
+            _keep(running_var, reshape(var, (n, channels)).mean(0), momentum, size / (size - 1))
     return out
 
 
