@@ -23,6 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ["TRITON_INTERPRET"] = "1"  # triton reads it once, when it is first imported
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")  # threads of two libraries wait for each other's cores
+    if _on_real_gpu(config):
+        import naiad
+
+        naiad.backends.cudnn.allow_tf32 = False  # convolutions are compared with float64
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
