@@ -16,6 +16,7 @@ from naiad.core.op import PUBLIC, as_one, publish
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
 from naiad.ops.conv_numpy import Geometry, forward, input_gradient, weight_gradient
+from naiad.ops.linear import conj
 from naiad.ops.movement import reshape
 from naiad.ops.reduction import sum_dims
 
@@ -29,8 +30,10 @@ def _name(rank: int, transposed: bool = False) -> str:
 
 
 def _check_dtypes(name: str, input: Tensor, **operands: Tensor | None) -> None:
-    if input._dtype.kind != FLOAT:
-        raise NotImplementedError(f"{name}: not implemented for '{input._dtype.name}': it takes floating-point tensors")
+    if input._dtype.kind < FLOAT:
+        raise NotImplementedError(
+            f"{name}: not implemented for '{input._dtype.name}': it takes floating-point or complex tensors"
+        )
     for which, operand in operands.items():
         if operand is not None and operand._dtype is not input._dtype:
             raise RuntimeError(
@@ -94,10 +97,10 @@ def _check_weight(name: str, w: Shape, rank: int, groups: int) -> None:
     parts="product",
     grad=(
         lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input_grad(
-            g, weight, size=input_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+            g, conj(weight), size=input_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         lambda g, input, weight_shape, stride, padding, dilation, groups: conv_weight_grad(
-            g, input, kernel=weight_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+            g, conj(input), kernel=weight_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         lambda g: sum_dims(g, dim=(0, *range(2, g._array.ndim)), keepdim=False),
     ),
@@ -123,7 +126,7 @@ def conv_op(
 
 def _check(input: ndarray, weight: ndarray, bias: ndarray | None, rank: int, groups: int) -> None:
     """What the rule words; here only that something is wrong."""
-    if input.dtype.kind != "f" or input.dtype != weight.dtype or weight.ndim != rank + 2 or groups <= 0:
+    if input.dtype.kind not in "fc" or input.dtype != weight.dtype or weight.ndim != rank + 2 or groups <= 0:
         raise TypeError("operands")
     if input.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise TypeError("channels")
@@ -140,10 +143,10 @@ def _check(input: ndarray, weight: ndarray, bias: ndarray | None, rank: int, gro
     parts="product",
     grad=(
         lambda g, weight, stride, padding, dilation, groups: conv_op(
-            g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups
+            g, conj(weight), None, stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         lambda g, grad, weight_shape, stride, padding, dilation, groups: conv_weight_grad(
-            grad, g, kernel=weight_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+            conj(grad), g, kernel=weight_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
     ),
 )
@@ -163,10 +166,10 @@ def conv_input_grad(
     parts="product",
     grad=(
         lambda g, input, stride, padding, dilation, groups: conv_op(
-            input, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups
+            conj(input), g, None, stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         lambda g, grad, input_shape, stride, padding, dilation, groups: conv_input_grad(
-            grad, g, size=input_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+            conj(grad), g, size=input_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
     ),
 )

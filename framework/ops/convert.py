@@ -11,7 +11,7 @@ from naiad.autograd.record import record
 from naiad.core import backend
 from naiad.core.device import CPU, CUDA, device
 from naiad.core.dispatch import apply
-from naiad.core.dtype import COMPLEX, INT, dtype
+from naiad.core.dtype import FLOAT, INT, dtype
 from naiad.core.inplace import inplace_call
 from naiad.core.op import Op, public
 from naiad.core.primitive import primitive, same_as
@@ -29,7 +29,7 @@ from naiad.core.tensor import Tensor, wrap
 )
 def cast(input: np.ndarray, *, dtype: dtype) -> np.ndarray:
     """The values in another dtype."""
-    if input.dtype.kind == "c" and dtype.kind != COMPLEX:
+    if input.dtype.kind == "c" and dtype.kind in (INT, FLOAT):
         input = input.real
     return input.astype(dtype.np)
 
@@ -61,7 +61,7 @@ def apply_zeros(g: Tensor) -> Tensor:
 
 
 def _copied_into(input: np.ndarray, source: np.ndarray) -> None:
-    if source.dtype.kind == "c" and input.dtype.kind != "c":
+    if source.dtype.kind == "c" and input.dtype.kind not in "bc":
         source = source.real
     np.copyto(input, source, casting="unsafe")
 

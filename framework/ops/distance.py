@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import promote_types
+from naiad.core.dtype import COMPLEX, promote_types
 from naiad.core.elementwise import elementwise
 from naiad.core.op import public
 from naiad.core.tensor import Tensor, normalize_dim
@@ -100,6 +100,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
     difference = x1 - x2 + eps
+    if difference._dtype.kind == COMPLEX:
+        difference = difference.abs()
     return length(difference, p, difference._array.ndim - 1, keepdim)
 
 

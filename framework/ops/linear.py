@@ -214,7 +214,7 @@ def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
     rule=lambda input, other: ((input._array.shape[-1], other._array.shape[-1]), input._dtype),
     kernel="matmul.flat_outer",
     parts="product",
-    grad=(lambda g, other: linear_op(other, conj(g), None), lambda g, input: flat_matmul(conj(input), g)),
+    grad=(lambda g, other: linear_op(conj(other), g, None), lambda g, input: flat_matmul(conj(input), g)),
 )
 def flat_outer(input: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The sum over all leading dimensions of the outer products of input (..., n) and other (..., k): (n, k)."""

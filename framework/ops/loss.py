@@ -58,7 +58,7 @@ def mse_loss(
     return _weighted(squared_error(input, target), weight, reduction, normalize=True)
 
 
-@elementwise(namespaces=(), name="absolute_error")
+@elementwise(namespaces=(), name="absolute_error", result="real")
 def absolute_error(m: Any, input: Any, target: Any) -> Any:
     """|input - target|."""
     return m.abs(input - target)

@@ -46,7 +46,6 @@ def _avg_rule(input: Tensor, *, kernel: Shape, stride: Shape, padding: Shape, ce
 @primitive(
     rule=_avg_rule,
     kernel="pool.avg_pool",
-    parts="each",
     grad=(
         lambda g, input_shape, kernel, stride, padding, ceil, include_pad, override: avg_pool_grad(
             g,
@@ -90,7 +89,6 @@ def avg_pool_op(
         grad._dtype,
     ),
     kernel="pool.avg_pool_grad",
-    parts="each",
     grad=(
         lambda g, kernel, stride, padding, ceil, include_pad, override: avg_pool_op(
             g,

@@ -14,7 +14,7 @@ import numpy as np
 from naiad.core.device import CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import FLOAT, dtype, int64
-from naiad.core.op import public
+from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory
 from naiad.core.random import Generator, generator_for, lanes, lanes_per_value, unit_uniform
 from naiad.core.state import default_dtype
@@ -166,6 +166,10 @@ def draw_normal(
     """Normals from a generator's stream; log: exp of them. Complex ones have parts of variance std**2 / 2 each."""
     n = prod(shape)
     real = of.to_real()
+    if of.kind == 3 and where.kind == CUDA:
+        pairs = draw_normal((*shape, 2), real, where, 0.0, std / 2**0.5, generator)
+        made = PUBLIC["naiad"]["view_as_complex"](pairs)
+        return made + mean if mean else made
     if of.kind == 3:
         parts = standard_normals(2 * n, real.itemsize == 8, where, generator) * real.np.type(std / 2**0.5)
         return delivered(parts.view(of.np) + of.np.type(mean), shape, of, where)

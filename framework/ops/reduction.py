@@ -157,9 +157,9 @@ def _prod_grad(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) 
     """g times the product of the others: out / input, unless there are zeros."""
     shape = input._array.shape
     if not bool((input == 0).any()):
-        return spread(g * out, shape, dim, keepdim) / input
+        return spread(g * out.conj(), shape, dim, keepdim) / input.conj()
     (d,) = dim if dim else (0,)
-    return spread(g, shape, dim, keepdim) * products_without_each(input, d) if shape else g
+    return spread(g, shape, dim, keepdim) * products_without_each(input, d).conj() if shape else g
 
 
 def products_without_each(input: Tensor, dim: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import FLOAT, dtype
+from naiad.core.dtype import COMPLEX, FLOAT, dtype
 from naiad.core.elementwise import elementwise
 from naiad.core.op import public
 from naiad.core.primitive import primitive
@@ -18,7 +18,7 @@ from naiad.ops.arithmetic import where_op
 from naiad.ops.convert import cast
 from naiad.ops.forms import into, numpy_names
 from naiad.ops.predicates import isnan
-from naiad.ops.reduction import Dims, mean_dims, reduced_shape, same_dtype, spread
+from naiad.ops.reduction import Dims, mean_dims, reduced_shape, same_dtype, spread, sum_dims
 from naiad.ops.reduction import sum as sum_
 
 
@@ -179,6 +179,14 @@ def logsumexp_dims(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray
     return out if keepdim else out.reshape(reduced_shape(input.shape, dim, False)).copy()
 
 
+def _complex_logsumexp(input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    """Shifted by the largest real part, so that the imaginary part of the result is that of one logarithm."""
+    top = input.detach().real.amax(dim, True)
+    top = where_op(top.isfinite(), top, 0)
+    total = sum_dims((input - top).exp(), dim=dim, keepdim=True).log() + top
+    return total if keepdim else total.reshape(reduced_shape(input._array.shape, dim, False))
+
+
 @public(
     "naiad",
     "Tensor",
@@ -189,4 +197,6 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | N
     """log(sum(exp(input))) over `dim`, without overflow. Integers give floats."""
     if input._dtype.kind < FLOAT:
         input = cast(input, dtype=default_dtype())
+    if input._dtype.kind == COMPLEX and input.numel():
+        return into(_complex_logsumexp(input, normalize_dims(dim, input.ndim), keepdim), out)
     return into(logsumexp_dims(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim), out)

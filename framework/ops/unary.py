@@ -34,7 +34,7 @@ def _function(
 
 
 exp = _function("exp", "e to the input.")
-exp2 = _function("exp2", "2 to the input.", kinds=REAL)
+exp2 = _function("exp2", "2 to the input.")
 expm1 = _function("expm1", "exp(input) - 1, accurate near 0.")
 log = _function("log", "The natural logarithm; NaN below 0, -inf at 0.", (0.1, 4))
 log2 = _function("log2", "The logarithm to base 2.", (0.1, 4))
