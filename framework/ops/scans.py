@@ -42,7 +42,7 @@ def _cumprod_grad(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
     if not input.ndim:
         return g
     if not bool((input == 0).any()):
-        return reverse_cumsum(g * out, dim=dim) / input
+        return reverse_cumsum(g * out.conj(), dim=dim) / input.conj()
     return _cumprod_grad_with_zeros(g, input, dim)
 
 
@@ -54,7 +54,7 @@ def _cumprod_grad_with_zeros(g: Tensor, input: Tensor, dim: int) -> Tensor:
     own = space["eye"](n, device=input._device) != 0
     products = cumprod_op(where_op(own, 1, rows), dim=rows.ndim - 1)
     later = space["triu"](space["ones"](n, n, dtype=input._dtype, device=input._device))
-    terms = products * later * g.transpose(dim, -1).unsqueeze(-2)
+    terms = products.conj() * later * g.transpose(dim, -1).unsqueeze(-2)
     return terms.sum(-1).transpose(dim, -1)
 
 
