@@ -1,11 +1,13 @@
 """Compiling every kernel ahead of time, with no GPU present: `python -m naiad.kernels.aot [--report] [--arch 90 ...]`.
 
 One representative launch per kernel and dtype class is recorded and compiled for each architecture, into the cache that
-the launcher reads; what came out is printed: registers, bytes of local memory (spills), shared memory, the widest loads
-and stores, and which tensor-core and bulk-copy instructions there are. A second run reads it from the cache.
+the launcher reads; what came out is printed: registers, bytes of registers that did not fit (spills) and of tables that
+the program itself keeps in local memory, shared memory, the widest loads and stores, and which tensor-core and
+bulk-copy instructions there are. A second run reads it from the cache.
 
 The launches come from a module that this package does not know, because it stands below the op table: `--cases` names
-it. It has `CASES` and `THOROUGH`, dicts from a name to a function that launches.
+it. It has `CASES` and `THOROUGH`, dicts from a name to a function that launches, and may have `excuse(entry, triton)`,
+which gives the reason for letting a spill pass.
 """
 
 from __future__ import annotations
@@ -35,18 +37,24 @@ from naiad.kernels.launch import recording
 ARCHITECTURES = (80, 86, 89, 90, 100, 120)
 CASES = "naiad.bench.aot_cases"
 TENSOR = ("wgmma.mma_async", "tcgen05.mma", "mma.sync", "cp.async.bulk", "cp.async.cg")
+TABLE = re.compile(r"\.local\s+\.align\s+\d+\s+\.b8\s+\w+\[(\d+)\]")
 ACCESS = re.compile(r"\b(ld|st)\.global[\w.:]*?(?:\.v(\d))?\.[bfus](\d+)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What came out for one launch of a case. load, store: bytes of the widest access to global memory."""
+    """What came out for one launch of a case.
+
+    local: bytes of local memory per thread; spilled: those of them that registers had no room for, the rest being
+    tables. load, store: bytes of the widest access to global memory.
+    """
 
     case: str
     kernel: str
     arch: int
     registers: int
     local: int
+    spilled: int
     shared: int
     load: int
     store: int
@@ -64,12 +72,14 @@ def facts(made: Any) -> dict[str, Any]:
         shown = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     used = {k: int(v) for k, v in re.findall(r"\b(REG|STACK|LOCAL|SHARED):(\d+)", shown)}
     ptx = made.asm["ptx"]
+    local, tables = used["STACK"] + used["LOCAL"], sum(-(-int(size) // 8) * 8 for size in TABLE.findall(ptx))
     widest = {"ld": 0, "st": 0}
     for kind, count, bits in ACCESS.findall(ptx):
         widest[kind] = max(widest[kind], int(count or 1) * int(bits) // 8)
     return {
         "registers": used["REG"],
-        "local": used["STACK"] + used["LOCAL"],
+        "local": local,
+        "spilled": max(local - tables, 0),
         "shared": made.metadata.shared,
         "load": widest["ld"],
         "store": widest["st"],
@@ -150,11 +160,11 @@ def _in_processes(module: str, items: list[tuple[str, int, int]], jobs: int | No
 # ---------------------------------------------------------------- telling
 def table(entries: Sequence[Entry]) -> str:
     """One line per launch and architecture."""
-    head = f"{'case':<34}{'kernel':<26}{'sm':>4}{'regs':>6}{'spill':>7}{'shared':>8}{'ld':>4}{'st':>4}  instructions"
-    lines = [head]
+    columns = f"{'sm':>4}{'regs':>6}{'spill':>7}{'table':>7}{'shared':>8}{'ld':>4}{'st':>4}"
+    lines = [f"{'case':<34}{'kernel':<26}{columns}  instructions"]
     for e in entries:
-        numbers = f"{e.arch:>4}{e.registers:>6}{e.local:>7}{e.shared:>8}{e.load:>4}{e.store:>4}"
-        lines.append(f"{e.case[:33]:<34}{e.kernel[:25]:<26}{numbers}  {' '.join(e.has)}")
+        memory = f"{e.spilled:>7}{e.local - e.spilled:>7}{e.shared:>8}{e.load:>4}{e.store:>4}"
+        lines.append(f"{e.case[:33]:<34}{e.kernel[:25]:<26}{e.arch:>4}{e.registers:>6}{memory}  {' '.join(e.has)}")
     return "\n".join(lines)
 
 
@@ -173,7 +183,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Returns 1 where a kernel uses local memory, which means that it spills."""
+    """The command line. Returns 1 where a kernel spills and nothing excuses it."""
     given = _arguments(arguments)
     if interpreting() or os.environ.get("TRITON_INTERPRET") == "1":
         print("NAIAD_CUDA=interpret and TRITON_INTERPRET=1 leave nothing to compile: unset them", file=sys.stderr)
@@ -186,22 +196,25 @@ def main(arguments: list[str] | None = None) -> int:
     with cubin_cache.alone():
         entries = compile_all(names, given.arch, given.cases, given.jobs, None if given.json == "-" else print)
     made = json.dumps({"triton": triton.__version__, "entries": [asdict(e) for e in entries]}, indent=1)
+    excuse = getattr(cases, "excuse", lambda entry, version: None)
+    spilling = {e: excuse(e, triton.__version__) for e in entries if e.spilled}
+    status = int(None in spilling.values())
     if given.json == "-":
         print(made)
-        return 0
+        return status
     if given.json:
         Path(given.json).write_text(made + "\n")
     if given.report:
         print(table(entries))
-    spilling = sorted({f"{e.case} ({e.kernel}, sm_{e.arch}: {e.local} bytes)" for e in entries if e.local})
     fresh = sum(1 for e in entries if e.seconds)
     print(
         f"{len(entries)} kernels for {', '.join(f'sm_{a}' for a in given.arch)} with Triton {triton.__version__}: "
-        f"{fresh} compiled, {len(entries) - fresh} from {cubin_cache.folder()}, {len(spilling)} use local memory; "
+        f"{fresh} compiled, {len(entries) - fresh} from {cubin_cache.folder()}, {len(spilling)} spill; "
         f"{time.perf_counter() - start:.1f} s"
     )
-    print(*[f"  local memory: {line}" for line in spilling], sep="\n", end="\n" if spilling else "")
-    return 0
+    for e, why in spilling.items():
+        print(f"  {e.case}: {e.kernel} for sm_{e.arch} spills {e.spilled} bytes: {why or 'NOT ON THE LIST'}")
+    return status
 
 
 if __name__ == "__main__":

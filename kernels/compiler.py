@@ -11,7 +11,6 @@ import ast
 import builtins
 import hashlib
 import inspect
-import re
 import tempfile
 import textwrap
 import threading
@@ -26,8 +25,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from naiad.kernels import cubin_cache
-from naiad.kernels.launch import TRITON_TYPE, Options, Scalar, check_dtypes
+from naiad.kernels import cubin, cubin_cache
+from naiad.kernels.launch import SCALAR_TYPE, SIZES, TRITON_TYPE, Options, Scalar, check_dtypes
 
 _compiling = threading.Lock()  # Triton's compiler is not made for several threads
 
@@ -46,6 +45,12 @@ class Specialization:
         fixed = {place for place, _ in self.constants}
         return tuple(i for i in range(len(self.signature)) if i not in fixed)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each parameter that is passed at run time."""
+        types = [self.signature[i][1] for i in self.live]
+        return [8 if kind.startswith("*") else SIZES[kind] for kind in types]
+
 
 def specialize(kernel: Any, args: Sequence[Any], constexprs: dict[str, Any]) -> Specialization:
     """What a launch means to the compiler. Raises TypeError for a wrong number of arguments."""
@@ -62,7 +67,7 @@ def specialize(kernel: Any, args: Sequence[Any], constexprs: dict[str, Any]) -> 
         if hasattr(arg, "buffer"):
             signature[name], number = "*" + TRITON_TYPE[arg.dtype.name], arg.ptr
         elif isinstance(arg, Scalar):
-            signature[name], number = TRITON_TYPE[arg.dtype], None
+            signature[name], number = SCALAR_TYPE[arg.dtype], None
         elif arg == 1:  # a stride of 1, mostly: worth a variant of its own
             constants[place] = 1
             continue
@@ -138,14 +143,15 @@ def _compile(kernel: Any, spec: Specialization, options: Options, arch: int) -> 
 
 def _facts(kernel: Any, made: Any, spec: Specialization, arch: int) -> dict[str, Any]:
     about = made.metadata
-    wanted, declared = len(spec.live), _parameters(made.asm["ptx"], about.name)
-    if not wanted <= declared <= wanted + 2:
+    wants = refusals(about)
+    if wants:
+        raise RuntimeError(f"{kernel.__name__}: the launcher does not do what it asks for: {', '.join(wants)}")
+    wanted, declared = spec.sizes, cubin.parameters(made.asm["cubin"], about.name)
+    if declared not in (wanted, [*wanted, 8], [*wanted, 8, 8]):
         raise RuntimeError(
-            f"{kernel.__name__}: Triton {triton.__version__} compiled it to {declared} parameters, where its signature "
-            f"has {wanted} and two scratch pointers: this version of Triton passes arguments in a way not known here"
+            f"{kernel.__name__}: Triton {triton.__version__} compiled it to parameters of {declared} bytes, where its "
+            f"signature has {wanted} and two scratch pointers: it passes arguments in a way not known here"
         )
-    if getattr(about, "num_ctas", 1) != 1:
-        raise RuntimeError(f"{kernel.__name__}: clusters of {about.num_ctas} programs cannot be launched")
     return {
         "name": about.name,
         "arch": arch,
@@ -159,10 +165,21 @@ def _facts(kernel: Any, made: Any, spec: Specialization, arch: int) -> dict[str,
     }
 
 
-def _parameters(ptx: str, name: str) -> int:
-    """How many parameters the kernel's entry declares."""
-    head = re.search(rf"\.entry\s+{re.escape(name)}\s*\((.*?)\)", ptx, re.DOTALL)
-    return 0 if head is None else head.group(1).count(".param")
+def refusals(about: Any) -> list[str]:
+    """What a compiled kernel's metadata asks of a launch that ours does not do."""
+    clusters = getattr(about, "num_ctas", 1), *(getattr(about, "cluster_dims", None) or ())
+    asked = {
+        f"clusters of {clusters[0]} programs": any(n != 1 for n in clusters),
+        "a cooperative launch": getattr(about, "launch_cooperative_grid", False),
+        "programmatic dependent launch": getattr(about, "launch_pdl", False),
+        "tensor descriptors made by the host": getattr(about, "tensordesc_meta", None),
+        "instrumentation": getattr(about, "instrumentation_mode", ""),
+        "scratch memory aligned to more than 256 bytes": max(
+            getattr(about, "global_scratch_align", 1) or 1, getattr(about, "profile_scratch_align", 1) or 1
+        )
+        > 256,
+    }
+    return [what for what, is_asked in asked.items() if is_asked]
 
 
 # ---------------------------------------------------------------- what a kernel's text says

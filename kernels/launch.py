@@ -20,6 +20,16 @@ TRITON_TYPE = {
     **{"uint16": "u16", "uint32": "u32", "uint64": "u64"},
 }
 
+# The same for numbers: halves enter a kernel as float32.
+SCALAR_TYPE = {**TRITON_TYPE, "float16": "fp32", "bfloat16": "fp32"}
+# Bytes of a parameter, by the type that a signature names; pointers, which start with *, have 8.
+SIZES = {
+    **dict.fromkeys(("i1", "u8", "i8"), 1),
+    **dict.fromkeys(("i16", "u16"), 2),
+    **dict.fromkeys(("i32", "u32", "fp32"), 4),
+    **dict.fromkeys(("i64", "u64", "fp64"), 8),
+}
+
 Options = tuple[int, int, bool]  # num_warps, num_stages, enable_fp_fusion
 
 
