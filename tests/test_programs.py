@@ -13,11 +13,6 @@ import naiad
 
 LIMIT = 1e-4  # largest relative difference of a loss
 
-WITHOUT_KERNEL: dict[str, str] = {  # what some programs need and the cuda device does not have yet
-    "unet": "F.interpolate",
-    "ddpm": "F.interpolate",
-}
-
 
 @functools.cache
 def on_cpu(name: str) -> list[float]:
@@ -42,16 +37,7 @@ def test_losses_are_those_of_torch(name: str) -> None:
     assert_near(on_cpu(name), expected)
 
 
-def on_cuda() -> list:
-    """The programs' names; those that need what has no kernel yet are expected to say so."""
-    marks = {
-        name: pytest.mark.xfail(raises=NotImplementedError, strict=True, reason=f"no kernel yet: {reason}")
-        for name, reason in WITHOUT_KERNEL.items()
-    }
-    return [pytest.param(name, marks=marks.get(name, ())) for name in PROGRAMS]
-
-
 @pytest.mark.skipif(not naiad.cuda.is_available(), reason="needs a GPU, or triton for the simulated one")
-@pytest.mark.parametrize("name", on_cuda())
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_losses_on_cuda_are_those_of_the_cpu(name: str) -> None:
     assert_near(PROGRAMS[name](Run(naiad, "cuda")), on_cpu(name))

@@ -3,13 +3,37 @@
 They use nothing but PyTorch's names, so that each runs with PyTorch and with naiad, on any device.
 """
 
-from . import control, generative, language, structure, techniques, vision
+from . import (
+    classification,
+    contrastive,
+    control,
+    detection,
+    generative,
+    language,
+    sequences,
+    structure,
+    techniques,
+    transformers,
+    vision,
+)
 from .run import Run
 
-FILES = (vision, generative, language, control, structure, techniques)
+FILES = (
+    vision,
+    classification,
+    detection,
+    contrastive,
+    generative,
+    language,
+    transformers,
+    sequences,
+    control,
+    structure,
+    techniques,
+)
 PROGRAMS = {
     name: program
     for file in FILES
     for name, program in vars(file).items()
-    if callable(program) and getattr(program, "__module__", "") == file.__name__
+    if callable(program) and not name.startswith("_") and getattr(program, "__module__", "") == file.__name__
 }

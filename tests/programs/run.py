@@ -33,5 +33,5 @@ class Run:
             for _, parameter in sorted(module.named_parameters()):
                 fan = int(np.prod(parameter.shape[1:])) if parameter.dim() > 1 else 10
                 values = self.random.standard_normal(tuple(parameter.shape)) / np.sqrt(max(1, fan))
-                parameter.copy_(self.torch.from_numpy(values.astype(np.float32)))
+                parameter.copy_(self.torch.from_numpy(np.asarray(values, dtype=np.float32)))
         return module.to(self.device)
