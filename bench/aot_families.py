@@ -116,6 +116,9 @@ def products(array: Callable) -> dict[str, Callable[[], None]]:
         "conv2d float32": lambda: convolve("float32", (56, 56), (3, 3)),
         "conv2d float64": lambda: convolve("float64", (56, 56), (3, 3)),
         "conv3d": lambda: convolve(BF16, (8, 28, 28), (3, 3, 3)),
+        # Few channels take the way of any strides.
+        "conv2d of 3 channels": lambda: convolve(BF16, (224, 224), (7, 7), 3, 64),
+        "conv2d of 3 channels float32": lambda: convolve("float32", (224, 224), (7, 7), 3, 64),
     }
 
 

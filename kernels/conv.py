@@ -25,7 +25,13 @@ from naiad.kernels.geometry import Shape
 from naiad.kernels.launch import cdiv, launch
 from naiad.kernels.precision import conv_precision as precision
 from naiad.kernels.rows import accumulator
-from naiad.kernels.sliding import product_tile, wide, window, window_facts
+from naiad.kernels.sliding import Tiles, product_tile, wide, window, window_facts
+
+TILES: Tiles = {
+    "float64": ((32, 32, 16, 4, 2), (64, 32, 16, 4, 2), (64, 32, 16, 8, 2)),
+    "float32": ((64, 64, 32, 8, 3), (64, 64, 32, 4, 3), (128, 64, 32, 8, 3), (64, 32, 32, 4, 3), (64, 64, 16, 4, 3)),
+    "": ((128, 64, 32, 8, 3), (128, 128, 32, 8, 3), (128, 64, 64, 4, 3), (64, 64, 64, 4, 3), (64, 32, 32, 4, 3)),
+}
 
 
 @triton.jit
@@ -139,9 +145,12 @@ def conv_weight_grad(
     if prod(g.shape) == 0:
         fill(out, value=0)
         return
-    g = _even(g)
     rows, taps, pixels = out.shape[0] // groups, prod(kernel), prod(g.shape[2:])
     columns, terms = out.shape[1] * taps, g.shape[0] * pixels
+    if conv_rows.worthwhile(x, rows * groups, columns, terms, rows, out.shape[1]):
+        conv_rows.weight_grad(out, g, x, kernel, stride, padding, dilation, groups)
+        return
+    g = _even(g)
     sizes = (rows, columns, terms)
     acc = accumulator(x.dtype.name)
     kind = np.dtype(np.float64 if acc == tl.float64 else np.float32)
@@ -162,17 +171,20 @@ def conv_weight_grad(
         if splits > 1:
             reduce.sum(out.view((prod(out.shape),), (1,)), target, dim=(0,))
 
-    run(product_tile("conv_weight_grad", x, sizes, run))
+    run(product_tile("conv_weight_grad", TILES, x, sizes, run))
 
 
 def _run(
     out: Any, x: Any, w: Any, bias: Any, groups: int, backward: bool, stride: Shape, padding: Shape, dilation: Shape
 ) -> None:
-    w = _even(w)
     kernel, rank = w.shape[2:], len(stride)
     channels, columns = x.shape[1] // groups, out.shape[1] // groups
     pixels, taps = prod(out.shape[2:]), prod(kernel)
     m = out.shape[0] * pixels
+    if conv_rows.worthwhile(x, m, columns * groups, channels * taps, channels):
+        conv_rows.run(out, x, w, bias, groups, backward, stride, padding, dilation)
+        return
+    w = _even(w)
     w_col, w_channel = (w.strides[1], w.strides[0]) if backward else w.strides[:2]
     w_group = w.shape[0] // groups * w.strides[0]
 
@@ -181,13 +193,14 @@ def _run(
         launch(
             _conv, (cdiv(m, block_m) * cdiv(columns, block_n), groups), out, x, w, bias or x, m, columns, channels,
             taps, pixels, *x.strides[:2], w_col, w_channel, w.strides[-1], w_group,
-            bias.strides[0] if bias is not None else 0, *window_facts(x, out.shape[2:], kernel, stride, padding, dilation),
+            bias.strides[0] if bias is not None else 0,
+            *window_facts(x, out.shape[2:], kernel, stride, padding, dilation),
             num_warps=warps, num_stages=stages, RANK=rank, BACKWARD=backward, BIAS=bias is not None,
             ACC=accumulator(x.dtype.name), PRECISION=precision(x.dtype.name),
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, WIDE=wide(out, x, w),
         )  # fmt: skip
 
-    run(product_tile("conv_input_grad" if backward else "conv", x, (m, columns, channels * taps), run))
+    run(product_tile("conv_input_grad" if backward else "conv", TILES, x, (m, columns, channels * taps), run))
 
 
 def _even(x: Any) -> Any:

@@ -14,11 +14,11 @@ import triton
 import triton.language as tl
 
 from naiad.kernels import maths, reduce
-from naiad.kernels.conv import _facts, _window
 from naiad.kernels.copy import contiguous
 from naiad.kernels.geometry import Shape, needs_int64
 from naiad.kernels.launch import block_for, cdiv, launch
 from naiad.kernels.rows import accumulator
+from naiad.kernels.sliding import window, window_facts
 
 BLOCK = 512
 
@@ -45,7 +45,7 @@ def _max_pool(
     best = tl.zeros([BLOCK], out_ptr.dtype.element_ty)
     place = tl.full([BLOCK], -1, tl.int32)
     for tap in range(taps):
-        offset, inside = _window(
+        offset, inside = window(
             pixel, tap, out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1, step_2, stride_0,
             stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2, RANK, False,
         )  # fmt: skip
@@ -93,7 +93,7 @@ def _avg_pool(
     i, exists, plane, pixel = _elements(numel, pixels, BLOCK, WIDE)
     total = tl.zeros([BLOCK], ACC)
     for tap in range(taps):
-        offset, inside = _window(
+        offset, inside = window(
             pixel, tap, out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1, step_2, stride_0,
             stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2, RANK, False,
         )  # fmt: skip
@@ -167,7 +167,7 @@ def _at_place(
     """What stands at a given tap of each window, or if INDEX its number in the plane."""
     i, exists, plane, pixel = _elements(numel, pixels, BLOCK, WIDE)
     tap = tl.load(place_ptr + i, mask=exists, other=0).to(tl.int32)
-    offset, inside = _window(
+    offset, inside = window(
         pixel, tap, out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1, step_2, stride_0,
         stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2, RANK, False,
     )  # fmt: skip
@@ -185,7 +185,7 @@ def max_pool(
     out, place = outs
     x = _planes(contiguous(x), len(kernel))
     _over(_max_pool, out, x, len(kernel), (out, place, x), (prod(kernel),),
-          _facts(x, out.shape[-len(kernel) :], kernel, stride, padding, dilation), PLACES=places)  # fmt: skip
+          window_facts(x, out.shape[-len(kernel) :], kernel, stride, padding, dilation), PLACES=places)  # fmt: skip
 
 
 def max_pool_grad(
@@ -202,7 +202,7 @@ def pick_place(
     """out = from every window the element at the tap that place tells."""
     x = _planes(contiguous(x), len(kernel))
     _over(_at_place, out, x, len(kernel), (out, x, contiguous(place)), (),
-          _facts(x, out.shape[-len(kernel) :], kernel, stride, padding, dilation), INDEX=False)  # fmt: skip
+          window_facts(x, out.shape[-len(kernel) :], kernel, stride, padding, dilation), INDEX=False)  # fmt: skip
 
 
 def place_indices(
@@ -211,7 +211,7 @@ def place_indices(
     """out = taps of windows as positions in the flattened last dimensions, of `size`."""
     x = out.view((1, 1, *size), (0, 0, *_steps(size)))  # of which only the geometry counts
     _over(_at_place, out, x, len(kernel), (out, out, contiguous(place)), (),
-          _facts(x, out.shape[-len(kernel) :], kernel, stride, padding, dilation), INDEX=True)  # fmt: skip
+          window_facts(x, out.shape[-len(kernel) :], kernel, stride, padding, dilation), INDEX=True)  # fmt: skip
 
 
 def avg_pool(
@@ -226,7 +226,7 @@ def avg_pool(
     x = _planes(contiguous(x), len(kernel))
     _over(
         _avg_pool, out, x, len(kernel), (out, x), (prod(kernel), override or 1, kernel[0] if len(kernel) == 3 else 1),
-        _facts(x, out.shape[-len(kernel) :], kernel, stride, padding, (1,) * len(kernel)),
+        window_facts(x, out.shape[-len(kernel) :], kernel, stride, padding, (1,) * len(kernel)),
         COUNT=override is None, PAD=include_pad, ACC=accumulator(x.dtype.name),
     )  # fmt: skip
 

@@ -11,12 +11,12 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from naiad.kernels.conv import _facts, _window
 from naiad.kernels.copy import contiguous, copy
 from naiad.kernels.geometry import Shape, needs_int64
 from naiad.kernels.launch import block_for, cdiv, launch
 from naiad.kernels.pool import _covering, _planes
 from naiad.kernels.reduce import _accumulator
+from naiad.kernels.sliding import window, window_facts
 
 BLOCK = 256
 
@@ -37,7 +37,7 @@ def _im2col(
 ):  # fmt: skip
     """out[plane, tap, window] = what the window sees at the tap."""
     i = _flat(BLOCK, WIDE)
-    offset, inside = _window(
+    offset, inside = window(
         i % windows, (i // windows) % taps, out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1,
         step_2, stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2,
         2, False,
@@ -120,7 +120,7 @@ def im2col(out: Any, x: Any, *, kernel: Shape, dilation: Shape, padding: Shape, 
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, p, d, k, s in zip(x.shape[2:], padding, dilation, kernel, stride, strict=True)
     )
-    facts = _facts(x, seen, kernel, stride, padding, dilation)
+    facts = window_facts(x, seen, kernel, stride, padding, dilation)
     _over(_im2col, out, (out, x), (out.shape[2], prod(kernel), prod(x.shape[2:]), *facts))
 
 

@@ -89,7 +89,8 @@ from naiad.bench import tune
 from naiad.kernels import conv, matmul, tuning
 tuning.seconds = lambda call: float(stub.last().grid[0])
 tuning.ROUNDS = 1
-matmul.CANDIDATES = conv.CANDIDATES = {{"bfloat16": ((64, 64, 64, 4, 3),)}}
+matmul.CANDIDATES = {{"bfloat16": ((64, 64, 64, 4, 3),)}}
+conv.TILES = {{"": ((64, 64, 64, 4, 3), (64, 32, 32, 4, 3))}}
 tune.DTYPES, tune.SQUARES, tune.LAYERS, tune.IMAGES = ("bfloat16",), (32,), [(32, 16, 64)], ((2, 3, 4, 8, 3, 1),)
 assert tune.main([{family!r}, "--output", {str(output)!r}]) == 0
 """
