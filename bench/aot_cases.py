@@ -69,6 +69,7 @@ CASES: dict[str, Callable[[], None]] = {
     "add float64": lambda: body(lambda m, x, y: x + y, ["float64"] * 2, "float64"),
     "axpy float16": lambda: body(lambda m, x, a: x * a + 1.0, ["float16", ("scalar", "float16")], "float16"),
     "where strided": lambda: body(lambda m, c, x: m.where(c, x, 0.0), ["bool", "float32"], "float32", strided=True),
+    "polygamma float32": lambda: body(lambda m, x: m.polygamma(2, x), ["float32"], "float32"),
     "copy float32 bfloat16": lambda: copy.copy(array(SQUARE, BF16), array(SQUARE)),
     "copy transposed": lambda: copy.copy(array(SQUARE), array(SQUARE, strides=(1, 4096))),
     "fill": lambda: copy.fill(array(SQUARE, BF16), value=0.5),

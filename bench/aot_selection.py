@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from naiad.kernels import order, radix, select
+from naiad.kernels import elements, integers, order, radix, scan, segments, select
 
 BF16, I64 = "bfloat16", "int64"
 
@@ -34,5 +34,51 @@ def selected(array: Callable) -> dict[str, Callable[[], None]]:
     return {"nonzero": lambda: places("float32"), "nonzero bool": lambda: places("bool")}
 
 
+def scattered(array: Callable) -> dict[str, Callable[[], None]]:
+    def elementwise(dtype, shape):
+        x, src, index = array((4096,) * len(shape), dtype), array(shape, dtype), array(shape, I64)
+        elements.gather(src, x, index, dim=1)
+        elements.scatter(x, x, index, src, dim=1)
+        elements.scatter_add(x, x, index, src, dim=0)
+
+    def reduced(dtype, reduce):  # few places, which take few passes of the sort
+        x, many, index = array((16, 16), dtype), array((16, 600), dtype), array((16, 600), I64)
+        reduce(x, x, index, many, dim=1)
+
+    windows = dict(of=((64, 512), (256, 1), 0), to=((33 * 512,), (1,), 0))
+    return {
+        "gather and scatter": lambda: elementwise(BF16, (4096, 300)),
+        "gather and scatter in 3-d": lambda: elementwise("float32", (4096, 300, 7)),
+        "gather and scatter int64": lambda: elementwise(I64, (4096, 300)),
+        "scatter prod": lambda: reduced(BF16, segments.scatter_prod),
+        "scatter amax": lambda: reduced("float64", segments.scatter_amax),
+        "scatter amin": lambda: reduced("int32", segments.scatter_amin),
+        "as_strided backward": lambda: elements.restride(array((33 * 512,)), array((64, 512)), **windows),
+    }
+
+
+def integers_and_scans(array: Callable) -> dict[str, Callable[[], None]]:
+    def divided(dtype):
+        x = array((4096, 4096), dtype)
+        integers.gcd(x, x, x)
+        integers.lcm(x, x, x)
+
+    def split(dtype):
+        x = array((4096, 4096), dtype)
+        integers.frexp((x, array((4096, 4096), "int32")), x)
+
+    def weighed(dtype, dim):
+        x = array((4096, 4096), dtype)
+        scan.weigh_after(x, x, x, x, dim=dim)
+        scan.weigh_before(x, x, x, x, dim=dim)
+
+    return {
+        **{f"gcd and lcm {dtype}": lambda dtype=dtype: divided(dtype) for dtype in (I64, "int8")},
+        **{f"frexp {dtype}": lambda dtype=dtype: split(dtype) for dtype in (BF16, "float64")},
+        "logcumsumexp backward": lambda: weighed("float32", 1),
+        "logcumsumexp backward columns": lambda: weighed(BF16, 0),
+    }
+
+
 def cases(array: Callable) -> dict[str, Callable[[], None]]:
-    return ordered(array) | selected(array)
+    return ordered(array) | selected(array) | scattered(array) | integers_and_scans(array)

@@ -173,3 +173,90 @@ def trigamma(x):
     sine = libdevice.sin((x - libdevice.rint(x)) * 3.141592653589793)
     value = tl.where(reflected, divide(one * 9.869604401089358, sine * sine) - value, value)
     return tl.where(x == float("inf"), x * 0, value)
+
+
+@triton.jit
+def polygamma(N: tl.constexpr, x):
+    """The derivative of order N >= 2 of digamma, in float64: N! times the Hurwitz zeta function (DLMF 25.11.28).
+
+    Infinity at the poles, NaN at minus infinity.
+    """
+    z = x.to(tl.float64)
+    pole = (z <= 0) & (z == libdevice.floor(z))
+    regular = (tl.abs(z) < float("inf")) & ~pole
+    q = tl.where(regular, z, tl.full([1], 12, tl.float64))
+    total = q * 0
+    while tl.max((q < 12).to(tl.int32), None) > 0:
+        power = q * 0 + 1
+        inverse = 1 / q
+        for _ in tl.static_range(N + 1):
+            power = power * inverse
+        total += tl.where(q < 12, power, q * 0)
+        q = tl.where(q < 12, q + 1, q)
+    power = q * 0 + 1
+    inverse = 1 / q
+    for _ in tl.static_range(N):
+        power = power * inverse  # q**-N
+    total += power / N + 0.5 * power * inverse
+    square = inverse * inverse
+    term = power * square * (N + 1)
+    series = term * (1 / 12)
+    term = term * square * (N + 2) * (N + 3)
+    series -= term * (1 / 720)
+    term = term * square * (N + 4) * (N + 5)
+    series += term * (1 / 30240)
+    term = term * square * (N + 6) * (N + 7)
+    series -= term * (1 / 1209600)
+    term = term * square * (N + 8) * (N + 9)
+    series += term * (1 / 47900160)
+    term = term * square * (N + 10) * (N + 11)
+    series -= term * (691 / 1307674368000)
+    term = term * square * (N + 12) * (N + 13)
+    total += series + term * (1 / 74724249600)
+    for i in tl.static_range(1, N + 1):
+        total = total * i
+    total = tl.where(pole, total * 0 + float("inf"), total)
+    total = tl.where(z == float("inf"), total * 0, total)
+    if N % 2 == 0:
+        total = total * -1.0
+    total = tl.where((z != z) | (z == float("-inf")), z * 0 + float("nan"), total)
+    return total.to(x.dtype)
+
+
+@triton.jit
+def _magnitude(x):
+    """|x| in a type that can tell all of them, without a sign where it must."""
+    if x.dtype == tl.int64:
+        return tl.abs(x).to(tl.uint64, bitcast=True)
+    elif x.dtype == tl.int32:
+        return tl.abs(x).to(tl.uint32, bitcast=True)
+    elif x.dtype == tl.uint8:
+        return x.to(tl.uint32)
+    else:
+        return tl.abs(x.to(tl.int32)).to(tl.uint32, bitcast=True)
+
+
+@triton.jit
+def _gcd(a, b):
+    """Euclid's algorithm, for all elements until the last is done."""
+    while tl.max((b != 0).to(tl.int32), None) > 0:
+        divisor = tl.where(b != 0, b, b * 0 + 1)
+        rest = a % divisor
+        a = tl.where(b != 0, b, a)
+        b = tl.where(b != 0, rest, b)
+    return a
+
+
+@triton.jit
+def gcd(x, y):
+    """The greatest common divisor; that of 0 and 0 is 0."""
+    return _gcd(_magnitude(x), _magnitude(y)).to(x.dtype)
+
+
+@triton.jit
+def lcm(x, y):
+    """The least common multiple; 0 where one of them is 0. What does not fit wraps."""
+    a = _magnitude(x)
+    b = _magnitude(y)
+    divisor = _gcd(a, b)
+    return (a // tl.where(divisor != 0, divisor, divisor * 0 + 1) * b).to(x.dtype)

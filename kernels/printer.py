@@ -25,7 +25,7 @@ LIBDEVICE = set(
 LIBDEVICE |= set("rsqrt erf erfc erfinv lgamma atan2 hypot copysign nextafter".split())
 MATHS = {"sqrt", "sigmoid", "digamma", "trigamma"}
 ROUND = {"floor", "ceil", "trunc", "rint"}
-FLOAT_ONLY = LIBDEVICE | MATHS | {"div"}
+FLOAT_ONLY = LIBDEVICE | MATHS | {"div", "polygamma"}
 
 # op -> expression of operands already in the line's dtype. By kind of dtype where they differ.
 _PROPAGATE = "propagate_nan=tl.PropagateNan.ALL"
@@ -61,6 +61,8 @@ INT = {
     "pow": "maths.int_pow({0}, {1})",
     "maximum": "tl.maximum({0}, {1})",
     "minimum": "tl.minimum({0}, {1})",
+    "gcd": "maths.gcd({0}, {1})",
+    "lcm": "maths.lcm({0}, {1})",
     "lshift": "maths.lshift({0}, {1}, {bits})",
     "rshift": "maths.rshift({0}, {1}, {bits})",
     **{"isnan": "{0} != {0}", "isinf": "{0} != {0}", "isfinite": "{0} == {0}", "signbit": "{0} < 0"},
@@ -175,6 +177,10 @@ def _line(types: Typed, name: str, op: str, args: tuple) -> str:
     if op == "pow" and not _is_symbol(args[1]) and args[1] == 2 and dtype != "bool":
         base = converted(args[0].name, types.dtype(args[0]), dtype)
         return f"{name} = {base} * {base}"
+    if op == "polygamma":  # its order is no tensor
+        x = args[1]
+        shown = converted(x.name, types.of[x.name], dtype) if _is_symbol(x) else literal(x, dtype)
+        return f"{name} = maths.polygamma({int(args[0])}, {shown})"
     template = _template(op, dtype)
     bare = "(" not in template or op in ("invert",)  # infix: Triton takes the number's dtype from the other side
     show: Callable = constant if bare and any(_is_symbol(a) for a in args) else literal

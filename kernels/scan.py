@@ -107,6 +107,38 @@ def _scan_extreme(
         tl.store(indices_ptr + offset, indices, mask=mask)
 
 
+@triton.jit
+def _sum_of_powers(a_log, a, b_log, b):
+    """a exp(a_log) + b exp(b_log) as such a pair."""
+    top = tl.maximum(a_log, b_log, propagate_nan=tl.PropagateNan.ALL)
+    shift = tl.where(top == float("-inf"), tl.zeros_like(top), top)
+    return top, a * libdevice.exp(a_log - shift) + b * libdevice.exp(b_log - shift)
+
+
+@triton.jit
+def _weigh(
+    out_ptr, terms_ptr, x_ptr, y_ptr, rows, inner, n, REVERSE: tl.constexpr, ACC: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """At i the sum over k <= i of terms[k] exp(x[k] - y[i]); REVERSE: over k >= i of terms[k] exp(x[i] - y[k])."""
+    carry = tl.zeros([ROWS], ACC)
+    carry_log = tl.full([ROWS], float("-inf"), ACC)
+    for start in range(0, n, BLOCK):
+        offset, mask, _ = _offsets(rows, inner, n, start, REVERSE, ROWS, BLOCK, WIDE)
+        terms = tl.load(terms_ptr + offset, mask=mask, other=0).to(ACC)
+        x = tl.load(x_ptr + offset, mask=mask, other=0).to(ACC)
+        y = tl.load(y_ptr + offset, mask=mask, other=0).to(ACC)
+        log, factor = (y * -1.0, x) if REVERSE else (x, y * -1.0)
+        log = tl.where(mask & (terms != 0), log, tl.full([1, 1], float("-inf"), ACC))
+        log, total = tl.associative_scan((log, terms), 1, _sum_of_powers)
+        before = carry[:, None] + tl.zeros([1, BLOCK], ACC)
+        before_log = carry_log[:, None] + tl.zeros([1, BLOCK], ACC)
+        log, total = _sum_of_powers(before_log, before, log, total)
+        carry = _at_end(total, tl.arange(0, BLOCK), BLOCK)
+        carry_log = tl.max(tl.where((tl.arange(0, BLOCK) == BLOCK - 1)[None, :], log, float("-inf")), 1)
+        tl.store(out_ptr + offset, (total * libdevice.exp(log + factor)).to(out_ptr.dtype.element_ty), mask=mask)
+
+
 def cumsum(out: Any, x: Any, *, dim: int) -> None:
     """out = running sums of x along `dim`."""
     _run(out, x, dim, "sum", 0)
@@ -135,6 +167,28 @@ def cummax(outs: tuple, x: Any, *, dim: int) -> None:
 def cummin(outs: tuple, x: Any, *, dim: int) -> None:
     """outs = the smallest so far along `dim`, and the last place where it was."""
     _run_extreme(*outs, x, dim, False)
+
+
+def weigh_after(out: Any, terms: Any, x: Any, y: Any, *, dim: int) -> None:
+    """out = at k the sum over i >= k of terms[i] exp(x[k] - y[i])."""
+    _run_weigh(out, terms, x, y, dim, True)
+
+
+def weigh_before(out: Any, terms: Any, x: Any, y: Any, *, dim: int) -> None:
+    """out = at i the sum over k <= i of terms[k] exp(x[k] - y[i])."""
+    _run_weigh(out, terms, x, y, dim, False)
+
+
+def _run_weigh(out: Any, terms: Any, x: Any, y: Any, dim: int, reverse: bool) -> None:
+    if prod(out.shape) == 0:
+        return
+    if not out.shape:  # a row of one
+        out, terms, x, y = (a.view((1,), (1,)) for a in (out, terms, x, y))
+    numbers, grid, facts = _facts(x, dim)
+    acc = _accumulator(x.dtype.name)
+    launch(
+        _weigh, grid, out, contiguous(terms), contiguous(x), contiguous(y), *numbers, REVERSE=reverse, ACC=acc, **facts
+    )  # fmt: skip
 
 
 def _run(out: Any, x: Any, dim: int, op: str, identity: float, reverse: bool = False) -> None:

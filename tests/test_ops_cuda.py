@@ -23,15 +23,6 @@ pytestmark = pytest.mark.skipif(
 KEYS = keys_with_samples()
 TOLERANCE = {"float64": (1e-10, 1e-12), "float32": (1e-5, 1e-5), "bfloat16": (2e-2, 2e-2), "float16": (4e-3, 4e-3)}
 
-# What has no kernel yet, whole or in part, with what is missing.
-WITHOUT_KERNEL = {
-    "naiad.digamma": "polygamma, its second derivative",
-    "naiad.frexp": "frexp",
-    "naiad.gcd": "gcd",
-    "naiad.lcm": "lcm",
-    "naiad.logcumsumexp": "its derivative",
-}
-
 
 def tensor(operand: Operand, device: str, dtype: str, strided: bool) -> naiad.Tensor:
     """The operand on a device; floats in `dtype`. strided: a view into other memory."""
@@ -104,14 +95,7 @@ def array(tensor: naiad.Tensor) -> np.ndarray:
     return found.astype(np.float32) if found.dtype.kind not in "biufc" else found
 
 
-def marked(key: str) -> Any:
-    missing = WITHOUT_KERNEL.get(key)
-    # Not strict: some calls and dtypes of these run.
-    mark = pytest.mark.xfail(raises=NotImplementedError, reason=missing, strict=False)
-    return pytest.param(key, marks=[mark] if missing else [])
-
-
-@pytest.mark.parametrize("key", [marked(key) for key in KEYS])
+@pytest.mark.parametrize("key", KEYS)
 def test_values_and_derivatives_equal_those_of_the_cpu(key: str) -> None:
     for call in calls_of(ENTRIES[key]):
         expected, cpu = call_on("cpu", key, call, "float32", grad=True)
@@ -120,7 +104,7 @@ def test_values_and_derivatives_equal_those_of_the_cpu(key: str) -> None:
         assert_same(derivatives(results, cuda), derivatives(expected, cpu), 1e-4, 1e-4, f"derivatives of {key}")
 
 
-@pytest.mark.parametrize("key", [marked(key) for key in KEYS])
+@pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_other_dtypes_and_strides(key: str, dtype: str) -> None:
     for call in calls_of(ENTRIES[key]):

@@ -140,7 +140,7 @@ def _integers(name: str, ufunc: np.ufunc, doc: str) -> None:
             raise TypeError("integers")
         return ufunc(input, other, out=...)
 
-    op = primitive(name=name, rule=rule)(body)
+    op = primitive(name=name, rule=rule, kernel=f"integers.{name}")(body)
 
     def call(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         return into(op(input, other), out)
@@ -159,6 +159,7 @@ FrexpResult = named("frexp", "mantissa", "exponent")
 
 @primitive(
     name="frexp",
+    kernel="integers.frexp",
     rule=lambda input: [(input._array.shape, input._dtype), (input._array.shape, int32)],
     outputs=2,
     grad=(lambda g, out1: g / PUBLIC["naiad"]["pow"](2.0, out1.to(g._dtype)),),

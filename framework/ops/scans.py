@@ -155,6 +155,7 @@ def _times(a: Tensor, b: Tensor) -> Tensor:
 # Each of the next two is linear in its first operand, and is the other one's transpose.
 @primitive(
     rule=same_as(),
+    kernel="scan.weigh_after",
     grad=(
         lambda g, input, out_of, dim: weigh_before(g, input, out_of, dim=dim),
         lambda g, out: _times(g, out),
@@ -171,6 +172,7 @@ def weigh_after(terms: np.ndarray, input: np.ndarray, out_of: np.ndarray, *, dim
 
 @primitive(
     rule=same_as(),
+    kernel="scan.weigh_before",
     grad=(
         lambda g, input, out_of, dim: weigh_after(g, input, out_of, dim=dim),
         lambda g, terms, input, out_of, dim: _times(terms, weigh_after(g, input, out_of, dim=dim)),

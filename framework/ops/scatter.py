@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import CUDA
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import INT
 from naiad.core.inplace import inplace_call
@@ -15,15 +14,7 @@ from naiad.core.primitive import primitive
 from naiad.core.strided import broadcast_shapes, contiguous_strides
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.creation import full_op
-from naiad.ops.indexing import (
-    index_add_op,
-    index_select_op,
-    put,
-    raise_outside,
-    take,
-    vector_of,
-    zeros_like_gradient,
-)
+from naiad.ops.indexing import raise_outside, take, zeros_like_gradient
 from naiad.ops.movement import expand_op, reshape
 from naiad.ops.windows import embed, slice_op
 
@@ -84,6 +75,8 @@ def _gather_rule(input: Tensor, index: Tensor, *, dim: int) -> tuple:
 @primitive(
     rule=_gather_rule,
     widen=False,
+    kernel="elements.gather",
+    parts="move",
     grad=(
         lambda g, index, input_shape, dim: add_elements(zeros_like_gradient(g, input_shape), index, g, dim),
         None,
@@ -101,25 +94,9 @@ def gather_op(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     return np.ascontiguousarray(input[_grid(index, dim)]).reshape(index.shape)
 
 
-def _places(index: Tensor, shape: Shape, dim: int) -> Tensor:
-    """The numbers, among all elements of a contiguous tensor of `shape`, of those with the numbers `index`."""
-    size = index._array.shape
-    steps = contiguous_strides(shape)
-    others = np.zeros(tuple(1 if d == dim else n for d, n in enumerate(size)), np.int64)
-    for d, n in enumerate(size):
-        if d != dim:
-            others += (np.arange(n) * steps[d]).reshape((n,) + (1,) * (len(size) - d - 1))
-    step = steps[dim] if steps else 1
-    return reshape(index * step + vector_of(others, index), (-1,))
-
-
 def gathered(input: Tensor, index: Tensor, dim: int) -> Tensor:
-    """`gather_op`; on cuda by way of the elements' numbers among all."""
-    if input._device.kind != CUDA:
-        return gather_op(input, index, dim=dim)
-    _check_numbers("gather", input, index, dim)
-    flat = index_select_op(reshape(input, (-1,)), _places(index, input._array.shape, dim), dim=0)
-    return reshape(flat, index._array.shape)
+    """`gather_op` with its attribute by position."""
+    return gather_op(input, index, dim=dim)
 
 
 @public(
@@ -250,11 +227,10 @@ def _zero(g: Tensor) -> Tensor:
     return zeros_like_gradient(g, ())
 
 
-def entry(name: str, into: Any, kernel: str | None, grad: Any) -> Any:
-    public_name = name.removesuffix("_op")
-    return primitive(name=name, rule=_scatter_rule(public_name), kernel=kernel, widen=False, into=into, grad=grad)(
-        _out_of_place(into)
-    )
+def entry(name: str, into: Any, kernel: str, grad: Any, parts: str | None = None) -> Any:
+    rule = _scatter_rule(name.removesuffix("_op"))
+    facts = {"kernel": kernel, "parts": parts, "widen": False, "into": into, "grad": grad}
+    return primitive(name=name, rule=rule, **facts)(_out_of_place(into))
 
 
 def _keep_gradient(g: Tensor) -> Tensor:
@@ -264,60 +240,39 @@ def _keep_gradient(g: Tensor) -> Tensor:
 scatter_op = entry(
     "scatter_op",
     _scatter_into,
-    None,
+    "elements.scatter",
     (
         lambda g, index, dim: put_elements(g, index, _zero(g), dim),
         None,
         lambda g, index, src_shape, dim: of_source(g, index, src_shape, dim),
     ),
+    parts="move",
 )
 scatter_add_op = entry(
     "scatter_add_op",
     combine_into(np.add),
-    None,
+    "elements.scatter_add",
     (_keep_gradient, None, lambda g, index, src_shape, dim: of_source(g, index, src_shape, dim)),
+    parts="each",
 )
 _put_in_place, _add_in_place = inplace_call(scatter_op.op), inplace_call(scatter_add_op.op)
 
 
-def _on_device(input: Tensor, index: Tensor, src: Tensor, dim: int, add: bool) -> Tensor:
-    _scatter_rule("scatter_add" if add else "scatter")(input, index, src, dim=dim)
-    size = index._array.shape
-    used = (
-        src
-        if src._array.shape == size
-        else src.expand(size)
-        if not src.ndim
-        else slice_op(src, index=tuple(slice(0, n) for n in size))
-    )
-    flat, places, values = reshape(input, (-1,)), _places(index, input._array.shape, dim), reshape(used, (-1,))
-    result = (
-        index_add_op(flat, places, values, dim=0) if add else put(flat, places, values, dims=(0,), accumulate=False)
-    )
-    return reshape(result, input._array.shape)
-
-
 def put_elements(input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
-    """`scatter_op`; on cuda by way of the elements' numbers among all."""
-    on_device = input._device.kind == CUDA
-    return _on_device(input, index, src, dim, False) if on_device else scatter_op(input, index, src, dim=dim)
+    """`scatter_op` with its attribute by position."""
+    return scatter_op(input, index, src, dim=dim)
 
 
 def add_elements(input: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
-    """`scatter_add_op`; on cuda by way of the elements' numbers among all."""
-    on_device = input._device.kind == CUDA
-    return _on_device(input, index, src, dim, True) if on_device else scatter_add_op(input, index, src, dim=dim)
+    """`scatter_add_op` with its attribute by position."""
+    return scatter_add_op(input, index, src, dim=dim)
 
 
 def put_elements_(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     """`put_elements` into `x`."""
-    if x._device.kind == CUDA:
-        return x.copy_(_on_device(x, index, src, dim, False))
     return _put_in_place(x, index, src, dim=dim)
 
 
 def add_elements_(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     """`add_elements` into `x`."""
-    if x._device.kind == CUDA:
-        return x.copy_(_on_device(x, index, src, dim, True))
     return _add_in_place(x, index, src, dim=dim)

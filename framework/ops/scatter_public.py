@@ -82,9 +82,10 @@ def _extreme_of_src(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: T
     return found if found._array.shape == src._array.shape else _padded(found, src._array.shape)
 
 
-scatter_prod_op = entry("scatter_prod_op", combine_into(np.multiply), None, (_prod_of_input, None, _prod_of_src))
-scatter_amax_op = entry("scatter_amax_op", combine_into(np.maximum), None, (_extreme_of_input, None, _extreme_of_src))
-scatter_amin_op = entry("scatter_amin_op", combine_into(np.minimum), None, (_extreme_of_input, None, _extreme_of_src))
+_PROD, _EXTREME = (_prod_of_input, None, _prod_of_src), (_extreme_of_input, None, _extreme_of_src)
+scatter_prod_op = entry("scatter_prod_op", combine_into(np.multiply), "segments.scatter_prod", _PROD)
+scatter_amax_op = entry("scatter_amax_op", combine_into(np.maximum), "segments.scatter_amax", _EXTREME)
+scatter_amin_op = entry("scatter_amin_op", combine_into(np.minimum), "segments.scatter_amin", _EXTREME)
 
 
 # ---------------------------------------------------------------- scatter

@@ -207,6 +207,8 @@ def _places(geometry: tuple) -> np.ndarray:
 
 @primitive(
     rule=lambda input, *, of, to: (to[0], input._dtype),
+    kernel="elements.restride",
+    parts="each",
     grad=(lambda g, of, to: restride_op(g, of=to, to=of),),
 )
 def restride_op(input: np.ndarray, *, of: tuple, to: tuple) -> np.ndarray:
@@ -265,6 +267,7 @@ def windows_op(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarr
 @primitive(
     rule=lambda input, *, shape, dim, size, step: (shape, input._dtype),
     kernel="windows.fold_windows",
+    parts="each",
     grad=(lambda g, dim, size, step: apply(windows_op.op, (g,), {"dim": dim, "size": size, "step": step}),),
 )
 def fold_windows(input: np.ndarray, *, shape: Shape, dim: int, size: int, step: int) -> np.ndarray:
