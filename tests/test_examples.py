@@ -6,14 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_steps import EXAMPLES, as_pytorch
 
 import naiad
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PROGRAMS = ("linear.py", "simple_net.py", "text_classifier.py", "train_digits.py", "train_gpt.py")
 TINY_GPT = "--schedule 8 --every 3 --batch 4 --layers 1 --heads 2 --width 16 --context 16 --length 20".split()
 TINY_DIGITS = "--epochs 2 --batch 128".split()  # 9 steps an epoch
@@ -29,11 +28,6 @@ FEW_DIGITS = {
     "slice(1137, 1437)": "slice(1137, 1145)",
     "slice(1437, 1797)": "slice(1437, 1445)",
 }
-IMPORTS = (
-    (re.compile(r"^import naiad as torch$"), "import torch"),
-    (re.compile(r"^import naiad\.(\S+) as (\w+)$"), r"import torch.\1 as \2"),
-    (re.compile(r"^from naiad(\.\S+)? import "), r"from torch\1 import "),
-)
 
 
 def run(program, *options, cwd, fails=False, simulated=False):
@@ -45,17 +39,6 @@ def run(program, *options, cwd, fails=False, simulated=False):
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
     assert (done.returncode != 0) == fails, done.stderr[-3000:]
     return done.stderr if fails else done.stdout
-
-
-def as_pytorch(source):
-    """The source with its import lines changed from naiad to PyTorch, and how many were."""
-    lines, changed = source.splitlines(), 0
-    for number, line in enumerate(lines):
-        for pattern, replacement in IMPORTS:
-            line, count = pattern.subn(replacement, line)
-            changed += count
-        lines[number] = line
-    return "\n".join(lines) + "\n", changed
 
 
 def copy_examples(folder):
