@@ -1,27 +1,43 @@
-"""Arrays on the simulated device for kernel tests: `device(ndarray, layout)` and `host(device array)`."""
+"""Arrays on the cuda device, simulated or real, for kernel tests: `device(ndarray, layout)`, `host(device array)`."""
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from naiad.core import backend
 from naiad.core.memory import SimulatedBuffer
 from naiad.core.strided import DeviceArray, contiguous_strides, numpy_view
 
 DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
-_made: list[SimulatedBuffer] = []
+_made: list = []  # buffers
 
 
 def empty(shape: tuple[int, ...], dtype: str = "float32", gap: int = 1, lead: int = 0) -> DeviceArray:
     """An uninitialized array, each element `gap` elements from the next, `lead` elements into its buffer."""
     kind = DTYPES.get(dtype) or np.dtype(dtype)
-    buffer = SimulatedBuffer((lead + int(np.prod(shape)) * gap) * kind.itemsize, 0)
+    nbytes = (lead + int(np.prod(shape)) * gap) * kind.itemsize
+    buffer = SimulatedBuffer(nbytes, 0) if backend.simulated() else backend.pool(0).take(nbytes)
     _made.append(buffer)
     return DeviceArray(buffer, tuple(shape), tuple(s * gap for s in contiguous_strides(shape)), lead, kind)
 
 
+def _bytes(array: DeviceArray) -> np.ndarray:
+    """The buffer's bytes: the simulated memory itself, or a copy of the GPU's."""
+    if backend.simulated():
+        return array.buffer.bytes
+    return backend.download(DeviceArray(array.buffer, (array.buffer.nbytes,), (1,), 0, np.dtype(np.uint8)))
+
+
 def host(array: DeviceArray) -> np.ndarray:
-    """The elements as an ndarray over the simulated memory."""
-    return numpy_view(array.buffer.bytes, array)
+    """The elements as an ndarray; on the simulated device over its memory."""
+    return numpy_view(_bytes(array), array)
+
+
+def _write(array: DeviceArray, x: np.ndarray) -> None:
+    content = _bytes(array)
+    numpy_view(content, array)[...] = x
+    if not backend.simulated() and content.size:
+        backend._gpu().to_device(content, array.buffer.ptr, 0)
 
 
 def device(x: object, layout: str = "contiguous") -> DeviceArray:
@@ -31,7 +47,7 @@ def device(x: object, layout: str = "contiguous") -> DeviceArray:
         flipped = device(np.ascontiguousarray(x.T))
         return flipped.view(x.shape, flipped.strides[::-1])
     array = empty(x.shape, x.dtype.name, gap=3 if layout == "strided" else 1, lead=5 if layout == "offset" else 0)
-    host(array)[...] = x
+    _write(array, x)
     return array
 
 
