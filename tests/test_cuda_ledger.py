@@ -73,3 +73,66 @@ def test_an_error_inside_closes_the_ledger():
         raise ValueError
     x + 1
     assert made.launches == []
+
+
+def facts(made):
+    """Operations and bytes by op; each op was called once."""
+    assert len({call.op for call in made.ops}) == len(made.ops)
+    return {call.op: (call.flops, sum(launch.bytes for launch in call.launches)) for call in made.ops}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_are_counted(groups):
+    """x (2, 4, 5, 6) with six kernels of 3 x 2, stride 2 by 1, padding 1 by 0: (2, 6, 3, 5)."""
+    x = naiad.ones(2, 4, 5, 6, device="cuda", requires_grad=True)
+    w = naiad.ones(6, 4 // groups, 3, 2, device="cuda", requires_grad=True)
+    b = naiad.ones(6, device="cuda", requires_grad=True)
+    g = naiad.ones(2, 6, 3, 5, device="cuda")
+    with naiad.cuda.ledger() as made:
+        y = naiad.nn.functional.conv2d(x, w, b, stride=(2, 1), padding=(1, 0), groups=groups)
+        y.backward(g)
+    assert y.shape == g.shape
+    x_bytes, w_bytes, b_bytes, y_bytes = 4 * 240, 4 * (6 * (4 // groups) * 6), 4 * 6, 4 * 180
+    each = 2 * 180 * (4 // groups) * 6  # a multiplication and an addition per output, channel of its group and tap
+    found = facts(made)
+    assert found["conv"] == (each, x_bytes + w_bytes + b_bytes + y_bytes)
+    assert found["conv_input_grad"] == (each, x_bytes + w_bytes + y_bytes)
+    assert found["conv_weight_grad"] == (each, x_bytes + w_bytes + y_bytes)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_is_counted(causal):
+    """Two batches, three heads, four queries and five keys, of 8 numbers; values of 6."""
+    q, k, v = (naiad.ones(2, 3, n, e, device="cuda", requires_grad=True) for n, e in ((4, 8), (5, 8), (5, 6)))
+    g = naiad.ones(2, 3, 4, 6, device="cuda")
+    with naiad.cuda.ledger() as made:
+        naiad.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal).backward(g)
+    pairs = 2 * 3 * (1 + 2 + 3 + 4 if causal else 4 * 5)
+    q_bytes, k_bytes, v_bytes, out_bytes, lse_bytes = (4 * 6 * n for n in (4 * 8, 5 * 8, 5 * 6, 4 * 6, 4))
+    read = q_bytes + k_bytes + v_bytes
+    found = facts(made)
+    assert found["attention_op"] == (2 * pairs * (8 + 6), read + out_bytes + lse_bytes)
+    backward = read + 2 * out_bytes + lse_bytes  # the gradient of the result, too
+    assert found["attention_query_grad"] == (2 * pairs * (8 + 6 + 8), backward + q_bytes)
+    assert found["attention_key_grad"] == (2 * pairs * (8 + 6 + 8), backward + k_bytes)
+    assert found["attention_value_grad"] == (2 * pairs * (8 + 6), backward + v_bytes)
+
+
+def test_the_trace_file_is_in_chrome_s_format(tmp_path):
+    """The keys that chrome://tracing and Perfetto read of complete events; launches lie within their op's time."""
+    layer = naiad.nn.Linear(4, 3).cuda()
+    with naiad.cuda.ledger() as made:
+        layer(naiad.ones(2, 4, device="cuda")).relu().sum().backward()
+    made.save(tmp_path / "step.json")
+    with open(tmp_path / "step.json") as file:
+        trace = json.load(file)
+    assert set(trace) == {"traceEvents", "displayTimeUnit"} and trace["displayTimeUnit"] == "ns"
+    ops, launches = ([e for e in trace["traceEvents"] if e["cat"] == kind] for kind in ("op", "launch"))
+    assert len(ops) == len(made.ops) and len(launches) == len(made.launches)
+    for event in ops + launches:
+        assert event["ph"] == "X" and isinstance(event["name"], str) and isinstance(event["args"], dict)
+        assert isinstance(event["pid"], int) and isinstance(event["tid"], int)
+        assert isinstance(event["ts"], float) and event["dur"] > 0
+    for launch in launches:
+        inside = [e for e in ops if e["ts"] <= launch["ts"] <= e["ts"] + e["dur"] and e["tid"] == launch["tid"]]
+        assert launch["args"]["op"] in [e["name"] for e in inside]

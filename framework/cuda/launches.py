@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from math import prod
@@ -102,7 +102,7 @@ class Ledger:
             self._here.call = before
         if call.launches:
             call.seconds = self._now() - call.start
-            call.flops = flops(op, xs, result)
+            call.flops = flops(op, xs, result, attrs)
             self.ops.append(call)
         return result
 
@@ -184,18 +184,41 @@ def _held(array: Any) -> int:
     return prod(sizes) * array.dtype.itemsize if 0 not in array.shape else 0
 
 
-# Launch functions of matrix products -> how many terms are summed for each element, from the first operand's shape.
-_SUMMED = {
-    "matmul.matmul": lambda a: a[-1],
-    "matmul.linear": lambda a: a[-1],
-    "matmul.flat_outer": lambda a: prod(a[:-1]),
+Shape = tuple[int, ...]
+
+
+def _attention(shapes: Sequence[Shape], causal: bool, keys: int, values: int) -> int:
+    """Products of pairs of a query and a key that see each other: `keys` of length E, `values` of length Ev."""
+    (batch, heads, length, e), k, v = shapes
+    pairs = sum(min(i + 1, k[2]) for i in range(length)) if causal else length * k[2]
+    return 2 * batch * heads * pairs * (keys * e + values * v[3])
+
+
+def _attention_grad(shapes: Sequence[Shape], causal: bool, keys: int, values: int) -> int:
+    return _attention(shapes[3:6], causal, keys, values)  # before them come g, out and lse
+
+
+# Launch functions of products -> operations, from the shapes of the operands and of the result, and the attributes.
+_PRODUCTS: dict[str, Callable[[Sequence[Shape], Shape, dict], int]] = {
+    "matmul.matmul": lambda xs, out, _: 2 * prod(out) * xs[0][-1],
+    "matmul.linear": lambda xs, out, _: 2 * prod(out) * xs[0][-1],
+    "matmul.flat_outer": lambda xs, out, _: 2 * prod(out) * prod(xs[0][:-1]),
+    "conv.conv": lambda xs, out, _: 2 * prod(out) * prod(xs[1][1:]),
+    "conv.conv_input_grad": lambda xs, out, _: 2 * prod(xs[0]) * prod(xs[1][1:]),
+    "conv.conv_weight_grad": lambda xs, out, _: 2 * prod(xs[0]) * prod(out[1:]),
+    "attention.attention": lambda xs, out, given: _attention(xs[:3], given["causal"], 1, 1),
+    # Backward the scores are computed again, and the weights' gradient where it is needed.
+    "attention.query_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
+    "attention.key_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
+    "attention.value_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 1, 1),
 }
 
 
-def flops(op: Any, xs: Sequence, result: Any) -> int | None:
+def flops(op: Any, xs: Sequence, result: Any, attrs: dict | None = None) -> int | None:
     """Floating-point operations of an op on these operands; None where nobody has said.
 
-    An elementwise op counts the steps of its body per element, a matrix product two per multiply-add.
+    An elementwise op counts the steps of its body per element, a matrix product, a convolution and attention two per
+    multiply-add: of attention those of the pairs that a causal mask leaves, and the scores once more in each gradient.
     """
     out = result[0] if isinstance(result, (tuple, list)) else result
     if not isinstance(out, Tensor):
@@ -204,8 +227,11 @@ def flops(op: Any, xs: Sequence, result: Any) -> int | None:
     if isinstance(inner, Elementwise):
         recorded, value = trace(inner.body, inner.operands)
         return len(recorded.prune(value)) * prod(out.shape) if hasattr(value, "name") else 0
-    summed = _SUMMED.get(getattr(inner, "kernel", None) or "")
-    return None if summed is None else 2 * prod(out.shape) * summed(xs[0]._array.shape)
+    kernel = getattr(inner, "kernel", None)
+    count = _PRODUCTS.get(kernel) if isinstance(kernel, str) else None
+    if count is None:
+        return None
+    return count([x._array.shape if isinstance(x, Tensor) else () for x in xs], out._array.shape, attrs or {})
 
 
 def ledger() -> Ledger:
