@@ -43,6 +43,14 @@ def refilled(out: Any, x: Any, *, value: complex | bool) -> None:
     fill(out, value=value)
 
 
+def flip(out: Any, x: Any, *, dims: tuple[int, ...]) -> None:
+    """out = x with the order along `dims` reversed: read through negative strides."""
+    strides = tuple(-step if d in dims else step for d, step in enumerate(x.strides))
+    last = sum((x.shape[d] - 1) * x.strides[d] for d in dims)
+    if 0 not in x.shape:
+        copy(out, x.view(x.shape, strides, x.offset + last))
+
+
 def contiguous(x: Any) -> Any:
     """x itself if its elements lie in order, else a copy in which they do."""
     if x.is_contiguous:

@@ -14,6 +14,7 @@ import triton.language as tl
 
 from naiad.kernels.copy import contiguous, copy
 from naiad.kernels.geometry import needs_int64
+from naiad.kernels.indexing import index_add
 from naiad.kernels.launch import block_for, cdiv, launch
 
 BLOCK = 1024
@@ -31,6 +32,7 @@ def _index_put(
     inside = flat < numel
     row = flat // inner
     i = tl.load(index_ptr + (row % count) * index_stride, mask=inside, other=0)
+    i = tl.where(i < 0, i + size, i)
     valid = (i >= 0) & (i < size)
     tl.device_assert(valid | ~inside, "index out of range in index_put")
     target = ((row // count) * size + i) * inner + flat % inner
@@ -40,15 +42,15 @@ def _index_put(
 def index_put(out: Any, x: Any, index: Any, values: Any, *, dims: tuple[int, ...], accumulate: bool) -> None:
     """out = x with `values`, which are broadcast, written at the numbers `index`, a vector, along one dimension.
 
+    -1 is the last slice.
+
     `accumulate` adds, and is done by `indexing.index_add`.
     """
     (dim,) = dims
     inner = prod(x.shape[dim + 1 :])
     wide = values.broadcast((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]))
     if accumulate:
-        from naiad.kernels.indexing import index_add
-
-        return index_add(out, x, index, contiguous(wide), dim=dim)
+        return index_add(out, x, index, contiguous(wide), dim=dim, wrap=True)
     copy(out, x)
     numel = prod(wide.shape)
     if numel:

@@ -6,6 +6,8 @@ meet in one place. Those are by atomics in `unpick` (the order is free) and gath
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -14,6 +16,7 @@ import triton
 import triton.language as tl
 
 from naiad.kernels.copy import contiguous, copy, fill
+from naiad.kernels.elementwise import prepare
 from naiad.kernels.geometry import Shape, needs_int64
 from naiad.kernels.indexing import _WIDE
 from naiad.kernels.launch import block_for, cdiv, launch
@@ -145,6 +148,23 @@ def plane_put(out: Any, x: Any, index: Any, *, size: Shape, add: bool) -> None:
     """out (..., *size) = zeros with elements written, or added, at positions of the flattened last dimensions."""
     rank = len(size)
     _put(_planes(out, rank), _planes(contiguous(x), rank), _planes(contiguous(index), rank), 1, prod(size), add)
+
+
+def masked_fill(out: Any, x: Any, mask: Any, *, value: Any) -> None:
+    """out = x with `value` where mask is true; both are broadcast."""
+    _masked_fill(x.dtype.name)(out, mask.broadcast(out.shape), value, x.broadcast(out.shape))
+
+
+@cache
+def _masked_fill(dtype: str) -> Any:
+    mask, value, x, out = map(_Symbol, ("mask", "value", "x", "chosen"))
+    names, dtypes = ("mask", "value", "x"), ("bool", ("scalar", dtype), dtype)
+    return prepare("masked_fill", names, ((out, "where", (mask, value, x)),), out, dtypes, dtype)
+
+
+@dataclass(frozen=True)
+class _Symbol:
+    name: str
 
 
 def tril(out: Any, x: Any, *, diagonal: int) -> None:

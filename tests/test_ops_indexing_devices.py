@@ -88,8 +88,48 @@ def test_meta_knows_the_geometry(name: str) -> None:
     assert result.dtype is expected.dtype
 
 
-def test_masks_on_a_device_say_what_they_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def _written(x: naiad.Tensor, index: object, value: object) -> naiad.Tensor:
+    out = x.detach().clone()
+    out[index] = value
+    return out
+
+
+MASKS = {
+    "all dimensions": lambda x, m, i: x[m],
+    "rows": lambda x, m, i: x[m[:, 0]],
+    "columns": lambda x, m, i: x[:, m[0]],
+    "mask and numbers": lambda x, m, i: x[m[:, 0], i[: int(m[:, 0].sum())]],
+    "mask, None and slice": lambda x, m, i: x[None, m[:, 0], 1:],
+    "nothing": lambda x, m, i: x[m & ~m],
+    "nonzero": lambda x, m, i: m.nonzero(),
+    "masked_select": lambda x, m, i: x.masked_select(m[:1]),
+    "set to a number": lambda x, m, i: _written(x, m, 7.0),
+    "set rows": lambda x, m, i: _written(x, m[:, 0], x[0]),
+    "set to as many": lambda x, m, i: _written(x, m, x[m] * 2),
+    "set by mask and numbers": lambda x, m, i: _written(x, (m[:, 0], i[: int(m[:, 0].sum())]), 5.0),
+    "add up": lambda x, m, i: x.detach().index_put((i, i), x[0, :2], accumulate=True),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_on_simulated_cuda_are_those_of_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="kernels need the cuda extra: pip install 'naiad[cuda12]'")
     monkeypatch.setenv("NAIAD_CUDA", "interpret")
-    x = naiad.ones(3).to("cuda")
-    with pytest.raises(NotImplementedError, match="nonzero"):
-        x.nonzero()
+    results = []
+    for device in ("cpu", "cuda"):
+        x = naiad.arange(12.0).reshape(3, 4).to(device).requires_grad_()
+        mask = (naiad.arange(12).reshape(3, 4).to(device) * 5) % 7 < 3
+        found = MASKS[name](x, mask, naiad.tensor([2, 0], device=device))
+        assert found.device.type == device
+        results.append([found.detach().cpu().numpy()])
+        if found.requires_grad:
+            (g,) = naiad.autograd.grad((found * found).sum(), [x])
+            results[-1].append(g.cpu().numpy())
+    for wanted, found in zip(*results, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_masks_on_meta_have_no_values_to_decide_a_shape() -> None:
+    with pytest.raises(NotImplementedError, match="nonzero: the shape of the result depends on the values"):
+        naiad.ones(3, device="meta").nonzero()

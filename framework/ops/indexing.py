@@ -76,6 +76,8 @@ def _take_rule(input: Tensor, index: Tensor, *, dim: int) -> tuple:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if isinstance(numbers, np.ndarray) and numbers.size:
         raise_outside(numbers, dim, shape[dim])
+    if not shape[dim] and numbers.size:
+        raise IndexError(f"index 0 is out of bounds for dimension {dim} with size 0")
     return shape[:dim] + numbers.shape + shape[dim + 1 :], input._dtype
 
 
@@ -88,8 +90,10 @@ def raise_outside(index: np.ndarray, dim: int, size: int, error: type[Exception]
 
 @primitive(
     rule=_take_rule,
+    kernel="indexing.take",
+    parts="move",
     widen=False,
-    grad=(lambda g, index, input_shape, dim: _take_back(g, index, input_shape, dim), None),
+    grad=(lambda g, index, input_shape, dim: put_rows_op(g, index, dim=dim, shape=input_shape), None),
 )
 def take_op(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     """The slices along `dim` numbered by `index`, whose dimensions replace `dim`; negative ones count from the end."""
@@ -100,6 +104,8 @@ def take_op(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
 
 @primitive(
     rule=lambda input, index, *, dim, shape: (shape, input._dtype),
+    kernel="indexing.put_rows",
+    parts="each",
     grad=(lambda g, index, dim: take_op(g, index, dim=dim), None),
 )
 def put_rows_op(input: np.ndarray, index: np.ndarray, *, dim: int, shape: Shape) -> np.ndarray:
@@ -107,21 +113,6 @@ def put_rows_op(input: np.ndarray, index: np.ndarray, *, dim: int, shape: Shape)
     out = np.zeros(shape, input.dtype)
     add_rows(out, index, input, dim)
     return out
-
-
-def _take_back(g: Tensor, index: Tensor, shape: Shape, dim: int) -> Tensor:
-    if g._device.kind != CUDA:
-        return put_rows_op(g, index, dim=dim, shape=shape)
-    source = reshape(g, (*shape[:dim], index.numel(), *shape[dim + 1 :]))
-    return index_add_op(zeros_like_gradient(g, shape), counted_from_front(index, shape[dim]), source, dim=dim)
-
-
-def counted_from_front(index: Tensor, size: int) -> Tensor:
-    """Numbers as a vector, negative ones with `size` added."""
-    from naiad.ops.arithmetic import where_op
-
-    flat = reshape(index, (-1,))
-    return where_op(flat < 0, flat + size, flat)
 
 
 def take(x: Tensor, index: Tensor, dims: Shape) -> Tensor:
@@ -137,12 +128,7 @@ def take(x: Tensor, index: Tensor, dims: Shape) -> Tensor:
             x, shape, dim = permute_op(x, dims=dims + rest), sizes + tuple(shape[d] for d in rest), 0
         shape = (*shape[:dim], prod(sizes), *shape[dim + len(dims) :])
         x = reshape(x, shape)
-    if x._device.kind != CUDA:
-        return take_op(x, index, dim=dim)
-    if shape[dim] == 0 and index.numel():
-        raise IndexError(f"index 0 is out of bounds for dimension {dim} with size 0")
-    chosen = index_select_op(x, counted_from_front(index, shape[dim]), dim=dim)
-    return reshape(chosen, (*shape[:dim], *index._array.shape, *shape[dim + 1 :]))
+    return take_op(x, index, dim=dim)
 
 
 # ---------------------------------------------------------------- putting
@@ -212,7 +198,7 @@ def put(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulate: bo
     """A copy of `x` with `values` written (or added) at the numbers `index` in the merged dimensions `dims`."""
     if x._device.kind != CUDA:
         return put_op(x, index, values, dims=dims, accumulate=accumulate)
-    # The kernel knows one dimension and a vector of numbers that count from the front.
+    # The kernel knows one dimension and a vector of numbers.
     shape, wanted = x._array.shape, _result_shape(x._array.shape, index._array.shape, dims)
     rest = tuple(d for d in range(len(shape)) if d not in dims)
     adjacent = dims[-1] - dims[0] + 1 == len(dims)
@@ -223,7 +209,7 @@ def put(x: Tensor, index: Tensor, values: Tensor, *, dims: Shape, accumulate: bo
     wide = reshape(values.expand(wanted), (*before, index.numel(), *after))
     flat = put_op(
         reshape(turned, (*before, size, *after)),
-        counted_from_front(index, size),
+        reshape(index, (-1,)),
         wide,
         dims=(dim,),
         accumulate=accumulate,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core import backend
-from naiad.core.device import CPU_DEVICE, CUDA, device
+from naiad.core.device import CUDA, device
 from naiad.core.dispatch import apply, deliver
 from naiad.core.dtype import BOOL, int64
 from naiad.core.inplace import inplace_call
@@ -28,6 +28,8 @@ def _masked_fill_rule(input: Tensor, mask: Tensor, *, value: Any) -> tuple:
 
 @primitive(
     rule=_masked_fill_rule,
+    kernel="places.masked_fill",
+    parts="move",
     widen=False,
     into=lambda input, mask, *, value: np.copyto(input, input.dtype.type(value), where=mask),
     grad=(lambda g, mask, value: masked_fill_op(g, mask, value=0), None),
@@ -60,19 +62,18 @@ def _check_mask(name: str, mask: Any) -> None:
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`input` with `value` (a number or a 0-d tensor) where `mask` is true. Both are broadcast."""
     _check_mask("masked_fill_", mask)
-    if not isinstance(value, Tensor) and input._device is CPU_DEVICE:
+    if not isinstance(value, Tensor):
         return masked_fill_op(input, mask, value=fitting(input, value))
     from naiad.ops.arithmetic import where_op
 
-    given = as_value("masked_fill_", input, value) if isinstance(value, Tensor) else fitting(input, value)
-    return where_op(mask, given, input)
+    return where_op(mask, as_value("masked_fill_", input, value), input)
 
 
 @public("Tensor")
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """In-place version of `masked_fill`."""
     _check_mask("masked_fill_", mask)
-    if not isinstance(value, Tensor) and self._device is CPU_DEVICE:
+    if not isinstance(value, Tensor):
         return _masked_fill_into(self, mask, value=fitting(self, value))
     return self.copy_(_unbroadcast(self, masked_fill(self, mask, value)))
 
