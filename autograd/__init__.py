@@ -11,6 +11,8 @@ _HOMES = {
     "backward": "api",
     "Function": "function",
     "Variable": "variable",
+    "detect_anomaly": "anomaly_mode",
+    "set_detect_anomaly": "anomaly_mode",
     "gradcheck": "gradcheck",
     "gradgradcheck": "gradcheck",
     "set_grad_enabled": "mode",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.autograd.anomaly_mode import new_pass
 from naiad.autograd.engine import Pass, with_grad_mode
 from naiad.core.caution import warn
 from naiad.core.device import CPU
@@ -57,7 +58,7 @@ def _backward(
 ) -> None:
     if wanted is not None and not wanted:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-    task = Pass(wanted, create_graph if retain_graph is None else retain_graph)
+    task = new_pass(wanted, create_graph if retain_graph is None else retain_graph)
     state = with_grad_mode(create_graph)
     try:
         task.run(roots, seeds)
@@ -97,7 +98,7 @@ def grad(
         if not tensor._needs_grad:
             raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}], {tensor.shape}")
     seeds = _seeds(roots, grad_outputs)
-    task = Pass(wanted, create_graph if retain_graph is None else retain_graph)
+    task = new_pass(wanted, create_graph if retain_graph is None else retain_graph)
     state = with_grad_mode(create_graph)
     try:
         task.run(roots, seeds)

@@ -114,7 +114,7 @@ class Plan:
 @cache
 def written(text: str) -> Any:
     """The function that a text defines. Most ops share a few texts."""
-    scope: dict[str, Any] = {"plain": _PLAIN}
+    scope: dict[str, Any] = {"__name__": "naiad.autograd.written", "plain": _PLAIN}
     exec(compile(text, "<naiad autograd>", "exec"), scope)  # noqa: S102 - the text is made of operand numbers
     return next(reversed(scope.values()))
 

@@ -58,6 +58,7 @@ import naiad.ops as _ops  # fills the table, so it comes before the next lines
 from naiad import autograd
 from naiad import einops_backend as _einops_backend
 from naiad.autograd import api as _api
+from naiad.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from naiad.core.guard import guarded as _guarded
 from naiad.core.op import PUBLIC as _PUBLIC
 
