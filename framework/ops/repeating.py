@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index as as_int
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.convert import clone_op
 from naiad.ops.indexing import take, vector_of
 from naiad.ops.joining import cat
-from naiad.ops.movement import permute_op, reshape
+from naiad.ops.movement import expand_op, permute_op, reshape
 from naiad.ops.shape import flat_args
 from naiad.ops.windows import slice_op
 
@@ -112,23 +113,49 @@ def repeat_interleave(
 ) -> Tensor:
     """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
     if repeats is None:  # the numbers of slices themselves
-        counts = input._array if isinstance(input._array, np.ndarray) else input.cpu()._array
-        return vector_of(np.repeat(np.arange(counts.size), counts), input)
+        return _slices(input.reshape(-1), output_size)
     x = reshape(input, (-1,)) if dim is None else input
     dim = normalize_dim(0 if dim is None else dim, x.ndim)
     size = x._array.shape[dim]
-    if isinstance(repeats, Tensor):
-        counts = repeats.cpu()._array.reshape(-1)
-        if counts.size not in (1, size):
-            raise RuntimeError(
-                "repeats must have the same size as input along dim, but got repeats.size(0) = "
-                f"{counts.size} and input.size({dim}) = {size}"
-            )
-    else:
-        counts = np.asarray(repeats)
-    if counts.size and counts.min() < 0:
+    if isinstance(repeats, Tensor) and repeats.numel() == 1:
+        repeats = int(repeats.item())
+    if not isinstance(repeats, Tensor):
+        return _each_repeated(x, dim, as_int(repeats))
+    if repeats.numel() != size:
+        raise RuntimeError(
+            "repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{repeats.numel()} and input.size({dim}) = {size}"
+        )
+    return take(x, _slices(repeats.to(x._device).reshape(-1), output_size), (dim,))
+
+
+def _each_repeated(x: Tensor, dim: int, times: int) -> Tensor:
+    if times < 0:
         raise RuntimeError("repeats can not be negative")
-    return take(x, vector_of(np.repeat(np.arange(size), counts), x), (dim,))
+    shape = x._array.shape
+    if times == 1:
+        return clone_op(x)
+    wide = expand_op(
+        reshape(x, (*shape[: dim + 1], 1, *shape[dim + 1 :])), size=(*shape[: dim + 1], times, *shape[dim + 1 :])
+    )
+    return reshape(wide, (*shape[:dim], shape[dim] * times, *shape[dim + 1 :]))
+
+
+def _slices(counts: Tensor, total: int | None) -> Tensor:
+    """The numbers 0, 1, ..., each as often as a vector says; `total` spares cuda a look at what they add up to."""
+    if isinstance(counts._array, np.ndarray):
+        if counts._array.size and counts._array.min() < 0:
+            raise RuntimeError("repeats can not be negative")
+        return vector_of(np.repeat(np.arange(counts._array.size), counts._array), counts)
+    from naiad.ops.ranges import arange
+    from naiad.ops.sets import search_op
+
+    ends = counts.long().cumsum(0)
+    if total is None and counts.numel():
+        low, total = int(counts.min()), int(ends[-1])
+        if low < 0:
+            raise RuntimeError("repeats can not be negative")
+    return search_op(ends, arange(total or 0, device=counts._device), side="right", out_int32=False)
 
 
 # ---------------------------------------------------------------- turning

@@ -33,7 +33,8 @@ def _index(array: Any, like: Tensor) -> Tensor:
     return placed(np.array(array, np.int64, order="C"), like._device)
 
 
-# The results' shapes depend on the values, so these are no entries with a shape rule: they compute on the host.
+# The results' shapes depend on the values, so these are no entries with a shape rule: functions of NumPy's on the CPU,
+# composed of entries on cuda.
 @public(
     "naiad",
     "Tensor",
@@ -54,12 +55,28 @@ def unique(
     """The distinct elements (or slices along `dim`) in order; with them, on request, where each element's value is
     among them (`input[i] == result[inverse[i]]`) and how often each occurs. NaNs are all distinct.
     """
-    array = _host(input)
     if dim is not None:
         dim = normalize_dim(dim, input.ndim)
+    if input.is_cuda and input.numel():
+        return _on_cuda("distinct", input, dim, return_inverse, return_counts)
+    array = _host(input)
     values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
     inverse = inverse.reshape(-1) if dim is not None else inverse.reshape(array.shape)
     return _several(input, values, inverse, counts, return_inverse, return_counts)
+
+
+def _on_cuda(name: str, input: Tensor, dim: int | None, want_inverse: bool, want_counts: bool) -> Any:
+    from naiad.ops import sets_device
+
+    input = input.detach()
+    rows = input.reshape(-1) if dim is None else input.movedim(dim, 0)
+    values, inverse, counts = getattr(sets_device, name)(rows)
+    if dim is None:
+        inverse = inverse.reshape(input.shape)
+    else:
+        values = values.movedim(0, dim).contiguous()
+    found = (values, *((inverse,) if want_inverse else ()), *((counts,) if want_counts else ()))
+    return found[0] if len(found) == 1 else found
 
 
 def _several(
@@ -87,6 +104,9 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """`input` with every run of equal elements (or slices along `dim`) made one; see `unique` for the other results."""
+    if input.is_cuda and input.numel():
+        dim = dim if dim is None else normalize_dim(dim, input.ndim)
+        return _on_cuda("consecutive", input, dim, return_inverse, return_counts)
     array = _host(input)
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, normalize_dim(dim, input.ndim), 0)
     n = len(rows)
@@ -120,15 +140,34 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         )
     if minlength < 0:
         raise RuntimeError(f"minlength should be >= 0, got {minlength}")
+    if weights is not None and weights._array.shape != input._array.shape:
+        raise RuntimeError(f"weights should be 1-d and have the same length as input, not {list(weights.shape)}")
+    if input.is_cuda:
+        return _bincount_on_cuda(input, weights, minlength)
     array = _host(input)
-    if array.size and array.min() < 0:
-        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, but there is {array.min()}")
+    if array.size:
+        _check_counted(int(array.min()))
     if weights is None:
         return _index(np.bincount(array, None, minlength), input)
-    if weights._array.shape != input._array.shape:
-        raise RuntimeError(f"weights should be 1-d and have the same length as input, not {list(weights.shape)}")
     summed = np.bincount(array, _host(weights).astype(np.float64), minlength)
     return placed(summed.astype(np.float32 if weights._dtype.name == "float32" else np.float64), input._device)
+
+
+def _check_counted(lowest: int) -> None:
+    if lowest < 0:
+        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, but there is {lowest}")
+
+
+def _bincount_on_cuda(input: Tensor, weights: Tensor | None, minlength: int) -> Tensor:
+    from naiad.ops.sets_device import counts
+
+    size = minlength
+    if input.numel():
+        low, high = (int(v) for v in input.long().aminmax())
+        _check_counted(low)
+        size = max(high + 1, minlength)
+    found = counts(input.long(), size, None if weights is None else weights.detach().double())
+    return found.float() if weights is not None and weights._dtype.name == "float32" else found
 
 
 @public(
@@ -144,14 +183,18 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
         raise NotImplementedError(
             f"\"histogram_cpu\" not implemented for '{input._dtype.name}': convert it with .float()"
         )
-    array = _host(input).reshape(-1)
     low, high = float(min), float(max)
-    if low == high and array.size:
-        low, high = float(array.min()), float(array.max())
+    if low == high and input.numel():
+        low, high = (float(v) for v in input.detach().aminmax())
     if low == high:
         low, high = low - 1, high + 1
     if low > high or not np.isfinite([low, high]).all():
         raise RuntimeError(f"histc: max must be larger than min and both finite, got [{low}, {high}]")
+    if input.is_cuda:
+        from naiad.ops.sets_device import bins as count_bins
+
+        return into(count_bins(input.detach().reshape(-1), bins, low, high).to(input._dtype), out)
+    array = _host(input).reshape(-1)
     inside = array[(array >= low) & (array <= high)].astype(np.float64)
     place = np.minimum(((inside - low) / (high - low) * bins).astype(np.int64), bins - 1)
     return into(_back(np.bincount(place, None, bins), input), out)
