@@ -45,6 +45,10 @@ from naiad.amp.autocast_mode import set_autocast_dtype as set_autocast_dtype
 from naiad.amp.autocast_mode import set_autocast_enabled as set_autocast_enabled
 from naiad.amp.autocast_mode import set_autocast_gpu_dtype as set_autocast_gpu_dtype
 from naiad.amp.grad_scaler import GradScaler as GradScaler
+from naiad.autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from naiad.autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled
+from naiad.backends import get_float32_matmul_precision as get_float32_matmul_precision
+from naiad.backends import set_float32_matmul_precision as set_float32_matmul_precision
 from naiad.core.device import device as _device
 from naiad.core.device import device as device
 from naiad.core.dtype import dtype as _dtype

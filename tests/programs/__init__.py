@@ -4,12 +4,16 @@ They use nothing but PyTorch's names, so that each runs with PyTorch and with na
 """
 
 from . import (
+    actors,
     classification,
     contrastive,
     control,
     detection,
     generative,
     language,
+    latent,
+    savings,
+    science,
     sequences,
     structure,
     techniques,
@@ -24,12 +28,16 @@ FILES = (
     detection,
     contrastive,
     generative,
+    latent,
     language,
     transformers,
     sequences,
     control,
+    actors,
     structure,
+    science,
     techniques,
+    savings,
 )
 PROGRAMS = {
     name: program
