@@ -105,7 +105,13 @@ def compiled(
     if found is not None and (extra is None or "extra" in found[1]):
         return _cubin(name, *found)
     with _compiling:
-        made = _compile(kernel, spec, options, arch)
+        try:
+            made = _compile(kernel, spec, options, arch)
+        except Exception as error:  # Triton's, LLVM's, ptxas's or the file system's: the kernel's name belongs to each
+            raise RuntimeError(
+                f"{kernel.__name__}: Triton {triton.__version__} does not compile it for sm_{arch} "
+                f"({', '.join(kind for _, kind in spec.signature if kind != 'constexpr')}): {error}"
+            ) from error
         facts = _facts(kernel, made, spec, arch)
         if extra is not None:
             facts["extra"] = extra(made)

@@ -177,6 +177,14 @@ def _on(device: int, call: Callable, *args: Any) -> None:
         call(*args)
 
 
+def _refused(kernel: Any, grid: tuple, device: int, error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"{kernel.__name__}: the driver does not launch it on cuda:{device} (grid {tuple(grid)}): {error}. After an "
+        "illegal address no launch works until the process is started anew; the kernel before this one is at fault "
+        "then, and NAIAD_CUDA=interpret checks what each kernel reads and writes"
+    )
+
+
 # ---------------------------------------------------------------- launching
 _numbers = count()
 _starters: dict[tuple, Callable] = {}  # by kernel and the types of its arguments
@@ -246,7 +254,10 @@ def run(grid, args, constexprs, options):
     pack(memory, 0, {values})
     if scratch is not None:
         kept = make_scratch({like}, scratch, grid, memory)
-    launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared, stream(device).ptr, addresses, 0)
+    try:
+        launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared, stream(device).ptr, addresses, 0)
+    except driver_error as error:
+        raise refused(kernel, grid, device, error) from None
 """
 
 
@@ -261,6 +272,8 @@ def _scope() -> dict[str, Any]:
         "add": _add,
         "make_scratch": _scratch,
         "launch_kernel": made.driver.launchKernel,
+        "driver_error": made.driver.CUDADriverError,
+        "refused": _refused,
         "stream": made.stream,
         "observers": launching.observers,
         "watchers": launching.watchers,
@@ -316,7 +329,10 @@ def make(kernel, grid, numbers, constexprs, options, watched, number):
         pack(memory, 0, {values})
         if scratch is not None:
             kept = make_scratch(a0.buffer, scratch, grid, memory)
-        launch_kernel(function, gx, gy, gz, threads, 1, 1, shared, stream(device).ptr, addresses, 0)
+        try:
+            launch_kernel(function, gx, gy, gz, threads, 1, 1, shared, stream(device).ptr, addresses, 0)
+        except driver_error as error:
+            raise refused(kernel, grid, device, error) from None
 
     return run
 """
@@ -364,6 +380,7 @@ def fix(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict, options
     rest = [None if i in kinds else arg for i, arg in enumerate(args)]
     number, scope, count = next(_numbers) * DEVICES, _scope(), len(arrays)
     here, launch_kernel, stream = scope["here"], scope["launch_kernel"], scope["stream"]
+    driver_error = scope["driver_error"]
     gx, gy, gz = grid
 
     def learn(key: Any, device: int, addresses: Sequence[int]) -> tuple:
@@ -380,7 +397,10 @@ def fix(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict, options
         function, threads, shared, places, pack, memory, scratch = found
         pack(memory, 0, *addresses)
         kept = None if scratch is None else _scratch(like, scratch, grid, memory)
-        launch_kernel(function, gx, gy, gz, threads, 1, 1, shared, stream(device).ptr, places, 0)
+        try:
+            launch_kernel(function, gx, gy, gz, threads, 1, 1, shared, stream(device).ptr, places, 0)
+        except driver_error as error:
+            raise _refused(kernel, grid, device, error) from None
         del kept  # it had to live until here
 
     return fixed

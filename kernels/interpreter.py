@@ -45,7 +45,12 @@ fast_reductions: dict[Any, Callable] = {
 def start(kernel: Any, grid: tuple, args: Sequence[Any], constexprs: dict[str, Any], options: Options) -> None:
     """The last step of a launch on the simulated device."""
     check_dtypes(kernel, args)
-    run(kernel, grid, args, constexprs)
+    try:
+        run(kernel, grid, args, constexprs)
+    except Exception as error:
+        if isinstance(error, IndexError) or kernel.__name__ in str(error):
+            raise
+        raise RuntimeError(f"{kernel.__name__}: {type(error).__name__} in Triton's interpreter: {error}") from error
 
 
 def run(kernel: Any, grid: Sequence[int], args: Sequence[Any], constexprs: dict[str, Any]) -> None:

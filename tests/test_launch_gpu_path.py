@@ -202,6 +202,109 @@ assert stub.last().name == "_sub"
 """)
 
 
+def test_a_refused_launch_names_its_kernel_whichever_way_it_goes(run):
+    run("""
+x, w = naiad.ones(4, 4).cuda(), naiad.ones(4, 4).cuda()
+def refused(call, kernel):
+    gc.collect()
+    live = naiad.cuda.memory_allocated()
+    stub.fail("cuLaunchKernel", 700)
+    try:
+        call()
+    except RuntimeError as error:
+        said = str(error)
+    else:
+        raise AssertionError
+    assert said.startswith(f"{kernel}: the driver does not launch it on cuda:0 (grid (1, 1, 1)): "), said
+    assert "CUDA_ERROR" in said and "NAIAD_CUDA=interpret" in said
+    gc.collect()
+    assert naiad.cuda.memory_allocated() == live
+    call()
+    assert stub.last().name == kernel
+import gc
+refused(lambda: x + w, "_add")
+for _ in range(3):
+    refused(lambda: naiad.softmax(x, 1), "_softmax_fwd")  # the third time from what was written down
+with naiad.cuda.ledger():
+    refused(lambda: x * w, "_mul")
+x.requires_grad_()
+y = (x * w).sum()
+stub.fail("cuLaunchKernel", 700)
+try:
+    y.backward(retain_graph=True)
+except RuntimeError as error:
+    assert "does not launch it" in str(error)
+assert x.grad is None
+y.backward()
+assert x.grad.shape == (4, 4)
+""")
+
+
+def test_failing_copies_name_what_was_copied_and_the_next_one_works(run):
+    run("""
+import gc
+x = naiad.ones(2, 3).cuda()
+copy = fake_cupy.Runtime.memcpyAsync
+def fail(*args):
+    raise fake_cupy.CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
+live = naiad.cuda.memory_allocated()
+for call, way in (
+    (lambda: naiad.ones(2, 3).cuda(), "from the host to cuda:0"),
+    (lambda: x.cpu(), "from cuda:0 to the host"),
+    (lambda: x.sum(0).tolist(), "from cuda:0 to the host"),
+):
+    fake_cupy.Runtime.memcpyAsync = staticmethod(fail)
+    try:
+        call()
+    except RuntimeError as error:
+        said = str(error)
+    else:
+        raise AssertionError
+    fake_cupy.Runtime.memcpyAsync = staticmethod(copy)
+    size = "12 bytes (float32 of shape [3])" if "sum" in call.__code__.co_names else "24 bytes (float32 of shape [2, 3]"
+    assert said.startswith(f"copying {size.rstrip(')')}) {way} failed: cudaErrorIllegalAddress"), said
+    assert "naiad.cuda.ledger()" in said
+    gc.collect()
+    assert naiad.cuda.memory_allocated() == live
+    call()
+fake_cupy.Runtime.memcpyPeerAsync = staticmethod(fail)
+try:
+    x.to("cuda:1")
+except RuntimeError as error:
+    assert "from cuda:0 to cuda:1 failed: cudaErrorIllegal" in str(error), error
+else:
+    raise AssertionError
+assert naiad.ones(2, 3).cuda().cpu().tolist() == [[1, 1, 1], [1, 1, 1]]
+""")
+
+
+def test_a_kernel_that_does_not_compile_is_named_and_tried_again(run, tmp_path):
+    run(
+        """
+import triton
+x = naiad.ones(4).cuda()
+live = naiad.cuda.memory_allocated()
+compile = triton.compile
+def fail(*args, **named):
+    raise RuntimeError("PassManager::run failed")
+triton.compile = fail
+try:
+    x + x
+except RuntimeError as error:
+    said = str(error)
+else:
+    raise AssertionError
+assert said.startswith(f"_add: Triton {triton.__version__} does not compile it for sm_90 (*fp32, *fp32,"), said
+assert said.endswith("PassManager::run failed")
+assert naiad.cuda.memory_allocated() == live
+triton.compile = compile
+x + x
+assert stub.last().name == "_add"
+""",
+        NAIAD_CACHE_DIR=str(tmp_path),
+    )
+
+
 def test_torch_imported_before_or_after_changes_nothing(run):
     pytest.importorskip("torch", reason="needs the oracle extra: pip install 'naiad[oracle]'")
     first = "import warnings; warnings.simplefilter('ignore'); import torch\n"

@@ -148,11 +148,14 @@ def upload(array: np.ndarray, of: dtype, home: device) -> DeviceArray:
     transfers.count += 1
     if home.kind != CUDA or not array.size:
         return out
-    if simulated():
-        host_view(out)[...] = array
-    else:
-        array = np.ascontiguousarray(array, of.np)
-        _gpu().to_device(array, out.ptr, home.index or 0)
+    try:
+        if simulated():
+            host_view(out)[...] = array
+        else:
+            array = np.ascontiguousarray(array, of.np)
+            _gpu().to_device(array, out.ptr, home.index or 0)
+    except RuntimeError as error:
+        raise _uncopied(out, "the host", home, error) from None
     return out
 
 
@@ -173,14 +176,16 @@ def download(array: DeviceArray, wait: bool = True, into: np.ndarray | None = No
         )
     if simulated():
         array.buffer.check()
-        if into is None:
-            return host_view(array).copy()
-        into[...] = host_view(array)
-        return into
     out = np.empty(array.shape, array.dtype) if into is None else into
-    if out.size:
-        array = launcher("copy.contiguous", "copy")(array)
-        _gpu().to_host(out, array.ptr, array.buffer.device_index, wait, array.buffer)
+    if not simulated():
+        array = launcher("copy.contiguous", "copy")(array) if out.size else array
+    try:
+        if simulated():
+            out[...] = host_view(array)
+        elif out.size:
+            _gpu().to_host(out, array.ptr, array.buffer.device_index, wait, array.buffer)
+    except RuntimeError as error:
+        raise _uncopied(array, f"cuda:{array.buffer.device_index}", "the host", error) from None
     return out
 
 
@@ -191,8 +196,20 @@ def across(array: DeviceArray, of: dtype, home: device) -> DeviceArray:
     array = launcher("copy.contiguous", "copy")(array)
     out = empty(array.shape, of, home)
     if out.nbytes:
-        _gpu().to_peer(out.ptr, home.index or 0, array.ptr, array.buffer.device_index, out.nbytes)
+        source = array.buffer.device_index
+        try:
+            _gpu().to_peer(out.ptr, home.index or 0, array.ptr, source, out.nbytes)
+        except RuntimeError as error:
+            raise _uncopied(out, f"cuda:{source}", home, error) from None
     return out
+
+
+def _uncopied(array: DeviceArray, source: Any, target: Any, error: RuntimeError) -> RuntimeError:
+    return RuntimeError(
+        f"copying {array.nbytes} bytes ({array.dtype.name} of shape {list(array.shape)}) from {source} to {target} "
+        f"failed: {error}. A GPU reports a kernel's fault as late as at a copy: naiad.cuda.ledger() tells what was "
+        "launched before, and NAIAD_CUDA=interpret checks what each kernel reads and writes"
+    )
 
 
 def pin(array: np.ndarray) -> np.ndarray:
