@@ -61,6 +61,7 @@ def silu(m, x):
 HUGE = (65536, 65536)  # more elements than an int32 counts
 ROWS, LONG, MANY = (8192, 4096), (64, 50_000), (4096, 8192)
 SQUARE = (4096, 4096)
+IMAGES = (32, 56, 56, 64)  # channels last
 BF16, I64 = "bfloat16", "int64"
 
 CASES: dict[str, Callable[[], None]] = {
@@ -72,6 +73,7 @@ CASES: dict[str, Callable[[], None]] = {
     "polygamma float32": lambda: body(lambda m, x: m.polygamma(2, x), ["float32"], "float32"),
     "copy float32 bfloat16": lambda: copy.copy(array(SQUARE, BF16), array(SQUARE)),
     "copy transposed": lambda: copy.copy(array(SQUARE), array(SQUARE, strides=(1, 4096))),
+    "copy images": lambda: copy.copy(array(IMAGES, BF16), array(IMAGES, BF16, (64 * 3136, 56, 1, 3136))),
     "fill": lambda: copy.fill(array(SQUARE, BF16), value=0.5),
     "sum rows": lambda: reduce.sum(array((8192,), BF16), array(ROWS, BF16), dim=(1,)),
     "sum columns": lambda: reduce.sum(array((4096,)), array(ROWS), dim=(0,)),

@@ -3,7 +3,7 @@
 out[i] = body(x[i], y[i], ...) for any shape. Moves each operand once and the result once; broadcast operands are read
 through strides of 0, never copied. Dimensions are collapsed first; an operand that is contiguous in the output's order
 is read by the flat index (16-byte accesses where pointer and length allow), one with no extent once per program, any
-other through its strides.
+other through its strides; where one lies in another order, `elementwise_tiles.py` takes over.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from naiad.kernels import maths
 
 """
 # Names that the kernel itself uses: an operand of such a name gets an underscore.
-RESERVED = frozenset("tl triton libdevice maths index rest inside numel BLOCK result float int repr".split())
+RESERVED = frozenset("tl triton libdevice maths index rest inside numel BLOCK SIDE result float int repr".split())
 
 FLAT, ONCE, STRIDED = "flat", "once", "strided"  # how an operand is read
 SCALAR = "scalar"  # a run-time number
@@ -54,7 +54,10 @@ def prepare(
         from naiad.kernels import complex_elementwise
 
         return complex_elementwise.prepare(name, operands, lines, result, names, scalars, out_dtype)
-    generator = _Generator(name, operands, lines, result, names, scalars, out_dtype)
+    from naiad.kernels import elementwise_tiles as tiles
+
+    facts = (name, operands, lines, result, names, scalars, out_dtype)
+    generator, squares = _Generator(*facts), tiles.TileGenerator(*facts)
 
     places = tuple(i for i, scalar in enumerate(scalars) if not scalar)  # of the arrays
     values = tuple(i for i, scalar in enumerate(scalars) if scalar)
@@ -64,6 +67,9 @@ def prepare(
     def bound(shape: Shape, strides: tuple[Shape, ...]) -> Callable[..., None]:
         """The launch for arrays of these strides, the output first: called with them, then the run-time numbers."""
         sizes, steps, layout, wide = _plan(shape, strides)
+        along = tiles.turned(sizes, steps)
+        if along is not None:
+            return tiles.bound(squares, along, sizes, steps, numbers, wide)
         count = prod(shape)
         block = block_for(count, BLOCK)
         dims = sizes[1:] if STRIDED in layout else ()  # the outermost size is not needed to split the index
@@ -115,9 +121,13 @@ class _Generator:
 
     def kernel(self, layout: tuple[str, ...], rank: int, wide: bool) -> Any:
         key = (layout, rank if STRIDED in layout else 0, wide)
+        return self.compiled(key, lambda: self.source(*key))
+
+    def compiled(self, key: tuple, source: Callable[[], str]) -> Any:
+        """The kernel that is kept under a key; `source` prints it at first."""
         found = self._kernels.get(key)
         if found is None:
-            found = self._kernels[key] = compile_kernel(self.source(*key), self.name)
+            found = self._kernels[key] = compile_kernel(source(), self.name)
         return found
 
     def source(self, layout: tuple[str, ...], rank: int = 0, wide: bool = False) -> str:
