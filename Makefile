@@ -13,12 +13,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGING := pyproject.toml setup.py
 TESTED := $(VENV)/.test$(if $(ORACLE),-oracle)
 
-.PHONY: help train test test-gpu lint format types stubs pre-commit wheel clean
+.PHONY: help train test test-gpu gpu lint format types stubs pre-commit wheel clean
 
 help:
 	@echo "make train     train a small conv net on handwritten digits (ARGS='--epochs 3' passes options on)"
 	@echo "make test      run the tests, the cuda device simulated (ORACLE=1: beside real PyTorch)"
 	@echo "make test-gpu  run the same suite on a real NVIDIA GPU"
+	@echo "make gpu       on a host with one: tests, benchmarks beside PyTorch, bench/results/<date>-<gpu>/"
 	@echo "make lint      ruff: rules and formatting; make format repairs what it can"
 	@echo "make types     mypy over the whole package"
 	@echo "make stubs     write the .pyi files of the generated ops anew"
@@ -36,6 +37,10 @@ test: $(TESTED)
 
 test-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m "gpu or not gpu" $(ARGS)
+
+# No .venv: what the host's own Python has (PyTorch, CuPy, Triton) is what is compared; see .ci/gpu.py.
+gpu:
+	$(or $(PYTHON),python3) .ci/gpu.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

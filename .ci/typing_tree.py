@@ -12,9 +12,9 @@ TREE = ROOT / "build" / "typing"
 INSIDE = ("autograd", "bench", "kernels", "nn")
 
 
-def main() -> None:
-    shutil.rmtree(TREE, ignore_errors=True)
-    package = TREE / "naiad"
+def main(tree: Path = TREE) -> None:
+    shutil.rmtree(tree, ignore_errors=True)
+    package = tree / "naiad"
     package.mkdir(parents=True)
     sources = [*(ROOT / "framework").iterdir(), *(ROOT / folder for folder in INSIDE)]
     for source in sources:

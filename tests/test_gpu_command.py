@@ -1,0 +1,110 @@
+"""`make gpu` where there is no GPU: the same motions on the CPU, and what it does with parts that fail or hang."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import naiad
+from naiad.bench import figures, training
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("gpu_command", ROOT / ".ci" / "gpu.py")
+    module = sys.modules["gpu_command"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+command = load()
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The command with this interpreter, which has naiad, in place of an environment of its own."""
+    monkeypatch.setattr(command, "environment", lambda: sys.executable)
+
+
+def test_a_dry_run_writes_what_a_real_one_does(tmp_path, capsys):
+    assert command.main(["--dry", "--only", "facts", "--only", "bench: softmax", "--out", str(tmp_path)]) == 0
+    assert "2 of 2 parts passed" in capsys.readouterr().out
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["libraries"]["naiad"] == naiad.__version__ and "triton" in facts["versions"]
+    rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    assert {r["case"] for r in rows} == {"softmax/forward", "softmax/forward and gradient"}
+    assert all(r["naiad"] for r in rows)
+    assert (tmp_path / "softmax.csv").read_text().count("\n") > len(rows)
+    assert (tmp_path / "roofline.svg").read_text().count("<rect") == 1 + len(rows)
+    assert "softmax/forward and gradient" in (tmp_path / "README.md").read_text()
+    # Its own environment imports this checkout, with nothing installed.
+    assert (ROOT / "build/gpu-source/naiad/nn").resolve() == ROOT / "nn"
+
+
+def test_failing_and_hanging_parts_do_not_stop_the_others(tmp_path, capsys, monkeypatch, here):
+    made = [
+        command.Part("bad", ["-c", "print('before'); raise SystemExit('broken')"]),
+        command.Part("endless", ["-c", "import time; print('on and on', flush=True); time.sleep(60)"]),
+        command.Part("good", ["-c", "print('done')"], output="good.txt"),
+    ]
+    run = command.run
+    monkeypatch.setattr(command, "parts", lambda out, dry: made)
+    monkeypatch.setattr(
+        command, "run", lambda part, python, out: run(part, python, out, 3 if part.name != "good" else 30)
+    )
+    assert command.main(["--dry", "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "1 of 3 parts passed" in told and "not passed: bad, endless" in told
+    outcomes = json.loads((tmp_path / "summary.json").read_text())["parts"]
+    assert [o["status"] for o in outcomes] == ["failed", "out of time", "ok"]
+    assert [o["last"] for o in outcomes] == ["broken", "on and on", "done"]
+
+
+def test_without_a_gpu_it_says_why(capsys, monkeypatch, here):
+    monkeypatch.setattr(command, "gpu", lambda python: (None, "no NVIDIA driver was found"))
+    assert command.main([]) == 2
+    assert "there is no GPU to run on: no NVIDIA driver was found" in capsys.readouterr().err
+
+
+def test_every_part_has_what_it_names(tmp_path):
+    for dry in (True, False):
+        for part in command.parts(tmp_path, dry):
+            files = [w for w in part.command if w.startswith(("tests/", "examples/"))]
+            assert [f for f in files if not (ROOT / f).exists()] == []
+    families = {p.name.removeprefix("bench: ") for p in command.parts(tmp_path, True) if p.name.startswith("bench: ")}
+    from naiad.bench.__main__ import select
+    from naiad.bench.cases import CASES
+
+    before = dict(CASES)
+    try:
+        assert {c.family for c in select([], [], "", False) if c.source != "library"} - {"launch"} <= families
+    finally:
+        CASES.clear()
+        CASES.update(before)
+
+
+def test_ratios_are_to_torch_at_its_best():
+    def result(library, provider, median, status="ok"):
+        facts = {"family": "f", "case": "f/c", "point": {"n": 4, "shape": [2, 3]}, "roofline": 50.0, "note": ""}
+        return facts | {"library": library, "provider": provider, "median": median, "status": status}
+
+    (row,) = command.rows([result("naiad", "naiad", 3.0), result("torch", "a", 4.0), result("torch", "b", 2.0)])
+    assert (row["naiad"], row["torch"], row["ratio"], row["point"]) == (3.0, 2.0, 1.5, "n=4 shape=2x3")
+    (row,) = command.rows([result("naiad", "naiad", None, "wrong")])
+    assert (row["ratio"], row["status"]) == (None, "wrong")
+    picture = figures.bars("a < b", [("x & y", 5.0)], "%", 2.0, 4.0)
+    assert "a &lt; b" in picture and "x &amp; y" in picture and ">5.00%<" in picture
+
+
+def test_steps_of_gpu_training_run_anywhere():
+    tiny = dict(width=16, blocks=1, heads=2, context=8, batch=2, tokens=20)
+    for half in (False, True):
+        training.gpt_step(naiad, half=half, **tiny)()
+    step = training.optimizer_step(naiad, width=8, blocks=2)
+    parameters = step.__self__.param_groups[0]["params"]
+    before = parameters[0].clone()
+    step()
+    assert len(parameters) == 12 and not naiad.equal(before, parameters[0])
