@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from naiad.kernels import (
     attention,
+    attention_mask,
     conv,
     cross_entropy,
     draws,
@@ -139,20 +140,28 @@ def pools(array: Callable) -> dict[str, Callable[[], None]]:
 
 
 def attentions(array: Callable) -> dict[str, Callable[[], None]]:
-    def attend(dtype, width, causal, mask=None):
-        q, k = array((4, 16, 4096, width), dtype), array((4, 4, 4096, width), dtype)
-        lse, facts = array((4, 16, 4096)), dict(scale=0.1, causal=causal)
-        given = None if mask is None else array((4096, 4096), mask)
+    def attend(dtype, width, causal, mask=None, drop=None, keys=4096, shape=None):
+        q, k = array((4, 16, 4096, width), dtype), array((4, 4, keys, width), dtype)
+        lse, facts = array((4, 16, 4096)), dict(scale=0.1, causal=causal, drop=drop)
+        given = None if mask is None else array(shape or (4096, 4096), mask)
         attention.attention((q, lse), q, k, k, given, **facts)
         for gradient, of in ((attention.query_grad, q), (attention.key_grad, k), (attention.value_grad, k)):
             gradient(of, q, q, lse, q, k, k, given, **facts)
+        if mask not in (None, "bool"):
+            attention_mask.mask_grad(given, q, q, lse, q, k, k, given, **facts)
 
+    drop = (0.1, 1, 0)
     return {
         "attention": lambda: attend(BF16, 128, True),
         "attention narrow": lambda: attend("float16", 64, False),
         "attention float32": lambda: attend("float32", 64, True),
         "attention masked": lambda: attend(BF16, 64, False, "bool"),
         "attention biased": lambda: attend(BF16, 128, False, BF16),
+        "attention biased float32": lambda: attend("float32", 64, False, "float32", shape=(1, 16, 1, 4096)),
+        "attention dropout": lambda: attend(BF16, 128, True, drop=drop),
+        "attention dropout narrow": lambda: attend(BF16, 64, False, BF16, drop, shape=(4, 1, 4096, 4096)),
+        "attention dropout odd": lambda: attend("float16", 64, False, drop=drop, keys=4095),
+        "attention dropout float32": lambda: attend("float32", 64, True, drop=drop),
     }
 
 

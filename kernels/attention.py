@@ -5,14 +5,17 @@ out = softmax(q k^T * scale + mask) v, row by row by the online softmax (Milakov
 2 B H L S (E + Ev) operations forward (half of it if causal) and about four times that backward, where the weights are
 computed again from the saved logarithms of the rows' sums; q, k, v and out are moved once per tile of the other side.
 Halves multiply on tensor cores and accumulate in float32. Key and value may have fewer heads than the query, which then
-share them. Rows in which everything is masked give 0.
+share them. Rows in which everything is masked give 0. Dropout draws by Philox on an element's place among all weights,
+the same again in each backward kernel, so that no mask is kept either; as everywhere in naiad, it is the lane that a
+mask in memory would have had there.
 """
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 from typing import Any
 
+import numpy as np
 import triton
 import triton.language as tl
 
@@ -23,11 +26,17 @@ from naiad.kernels.precision import precision
 
 LOG2E = tl.constexpr(1.4426950408889634)
 NONE, BOOL, ADDED = 0, 1, 2  # what a mask is
+Drop = tuple[float, int, int] | None  # dropout's probability, seed, and place in the seed's stream
 # Queries and keys at a time: for halves, then for float32, whose three passes of tf32 take more registers. What is
 # multiplied has 64 rows where registers allow: with fewer, Hopper's wgmma cannot be used.
 TILES = (
-    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64)},
-    {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64)},
+    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64), "mask": (64, 32)},
+    {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64), "mask": (32, 32)},
+)
+# The same with dropout, whose numbers take registers too, and for masks that are added to float32.
+SMALLER = (
+    {"out": (128, 32), "query": (64, 32), "key": (16, 64), "value": (32, 64), "mask": (64, 32)},
+    {"out": (32, 32), "query": (32, 16), "key": (32, 16), "value": (32, 32), "mask": (32, 16)},
 )
 
 
@@ -58,12 +67,33 @@ def _scores(
 
 
 @triton.jit
+def _kept(seed, first, limit, row, start, S, DROP: tl.constexpr, BLOCK_S: tl.constexpr):
+    """Whether dropout keeps the weights of rows `row` (int64, among all) and BLOCK_S keys from `start`."""
+    if DROP == 2:  # S is a multiple of 4: the four lanes of a counter are four keys side by side
+        place = row[:, None] * (S // 4) + (start // 4 + tl.arange(0, BLOCK_S // 4))[None, :]
+    else:
+        element = row[:, None] * S + (start + tl.arange(0, BLOCK_S))[None, :]
+        place = element // 4
+    counter = first + place.to(tl.uint64)
+    low = (counter & 0xFFFFFFFF).to(tl.uint32)
+    high = (counter >> 32).to(tl.uint32)
+    zero = tl.zeros_like(low)
+    a, b, c, d = tl.philox(seed, low, high, zero, zero)
+    if DROP == 2:
+        lane = tl.interleave(tl.interleave(a, c), tl.interleave(b, d))
+    else:
+        which = element % 4
+        lane = tl.where(which < 2, tl.where(which == 0, a, b), tl.where(which == 2, c, d))
+    return lane > limit
+
+
+@triton.jit
 def _attention_fwd(
     out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
     q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col, v_batch, v_head, v_row, v_col,
-    mask_batch, mask_head, mask_row, mask_col, scale,
-    MASK: tl.constexpr, CAUSAL: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr,
-    BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
+    mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
+    MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     """A tile of queries of one head."""
     tile = tl.program_id(0)
@@ -90,6 +120,9 @@ def _attention_fwd(
         shrink = tl.exp2(largest - safe)
         p = tl.exp2(scores - safe[:, None])
         total = total * shrink + tl.sum(p, 1)
+        if DROP != 0:
+            row = tl.program_id(1).to(tl.int64) * L + i
+            p = tl.where(_kept(seed, first, limit, row, start, S, DROP, BLOCK_S), p * share, tl.zeros([1, 1], p.dtype))
         v = _rows(v_ptr, j, v_row, v_col, S, EV, BLOCK_V)
         acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision=PRECISION, out_dtype=tl.float32)
         largest = new
@@ -108,9 +141,9 @@ def _attention_fwd(
 def _attention_bwd_q(
     dq_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
     g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
-    v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale,
-    MASK: tl.constexpr, CAUSAL: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr,
-    BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
+    v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
+    MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a tile of queries: ds k * scale, with ds = p (g v^T - sum(g out))."""
     tile = tl.program_id(0)
@@ -138,6 +171,9 @@ def _attention_bwd_q(
         scores = _scores(product, mask_ptr, i[:, None], j[None, :], L, S, mask_row, mask_col, scale, MASK, CAUSAL)
         p = tl.exp2(scores - lse[:, None])
         dp = tl.dot(g, tl.trans(v), input_precision=PRECISION, out_dtype=tl.float32)
+        if DROP != 0:
+            kept = _kept(seed, first, limit, row + i, start, S, DROP, BLOCK_S)
+            dp = tl.where(kept, dp * share, tl.zeros([1, 1], dp.dtype))
         ds = p * (dp - delta[:, None])
         acc = tl.dot(ds.to(k.dtype), k, acc, input_precision=PRECISION, out_dtype=tl.float32)
     column = tl.arange(0, BLOCK_E)
@@ -149,9 +185,10 @@ def _attention_bwd_q(
 def _attention_bwd_kv(
     grad_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
     g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
-    v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale,
-    VALUE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr,
-    BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
+    VALUE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a tile of values, p^T g, or of keys, ds^T q * scale, summed over the heads that share it."""
     tile = tl.program_id(0)
@@ -162,13 +199,13 @@ def _attention_bwd_kv(
     k = _rows(k_ptr + batch * k_batch + own * k_head, j, k_row, k_col, S, E, BLOCK_E)
     v = _rows(v_ptr + batch * v_batch + own * v_head, j, v_row, v_col, S, EV, BLOCK_V)
     acc = tl.zeros([BLOCK_S, BLOCK_OUT], tl.float32)
-    first = 0
+    begin = 0
     if CAUSAL:
-        first = (tile * BLOCK_S) // BLOCK_L * BLOCK_L
+        begin = (tile * BLOCK_S) // BLOCK_L * BLOCK_L
     for head in range(own * shared, (own + 1) * shared):
         row = (batch * H + head) * L
         masks = mask_ptr + batch * mask_batch + head * mask_head
-        for start in range(first, L, BLOCK_L):
+        for start in range(begin, L, BLOCK_L):
             i = start + tl.arange(0, BLOCK_L)
             q = _rows(q_ptr + batch * q_batch + head * q_head, i, q_row, q_col, L, E, BLOCK_E)
             g = _rows(g_ptr + batch * g_batch + head * g_head, i, g_row, g_col, L, EV, BLOCK_V)
@@ -176,12 +213,18 @@ def _attention_bwd_kv(
             product = tl.dot(k, tl.trans(q), input_precision=PRECISION, out_dtype=tl.float32)
             scores = _scores(product, masks, i[None, :], j[:, None], L, S, mask_row, mask_col, scale, MASK, CAUSAL)
             p = tl.exp2(scores - lse[None, :])
+            if DROP != 0:
+                kept = tl.trans(_kept(seed, first, limit, row + i, tile * BLOCK_S, S, DROP, BLOCK_S))
             if VALUE:
+                if DROP != 0:
+                    p = tl.where(kept, p * share, tl.zeros([1, 1], p.dtype))
                 acc = tl.dot(p.to(g.dtype), g, acc, input_precision=PRECISION, out_dtype=tl.float32)
             else:
                 out = _rows(out_ptr + row * EV, i, EV, 1, L, EV, BLOCK_V)
                 delta = tl.sum(g.to(tl.float32) * out.to(tl.float32), 1)
                 dp = tl.dot(v, tl.trans(g), input_precision=PRECISION, out_dtype=tl.float32)
+                if DROP != 0:
+                    dp = tl.where(kept, dp * share, tl.zeros([1, 1], dp.dtype))
                 ds = p * (dp - delta[None, :])
                 acc = tl.dot(ds.to(q.dtype), q, acc, input_precision=PRECISION, out_dtype=tl.float32)
     column = tl.arange(0, BLOCK_OUT)
@@ -192,11 +235,14 @@ def _attention_bwd_kv(
     tl.store(at, acc.to(grad_ptr.dtype.element_ty), mask=(j < S)[:, None] & (column < width)[None, :])
 
 
-def attention(outs: tuple, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool) -> None:
+def attention(
+    outs: tuple, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool, drop: Drop = None
+) -> None:
     """outs = the attention (B, H, L, Ev), and the log of the sum of exponentials of each row of scores (B, H, L).
 
     q (B, H, L, E), k and v (B, H / shared, S, E and Ev), mask (bool, or floats that are added) broadcasts to
-    (B, H, L, S); any strides.
+    (B, H, L, S); any strides. drop: the probability with which a weight becomes 0, the seed, and the place in its
+    stream.
     """
     out, lse = outs
     if prod(lse.shape) == 0:
@@ -205,80 +251,101 @@ def attention(outs: tuple, q: Any, k: Any, v: Any, mask: Any = None, *, scale: f
         fill(out, value=0)
         fill(lse, value=0)
         return
-    _launch(_attention_fwd, (out, lse), q, k, v, mask, (), scale, causal, q.shape[2], q.shape[1], "out")
+    tiles = tiles_for(q, k, v, mask, drop, "out")
+    grid = cdiv(q.shape[2], tiles[0]), prod(q.shape[:2])
+    start(_attention_fwd, grid, tiles, (out, lse), q, k, v, mask, (), scale, causal, drop)
 
 
 def query_grad(
-    dq: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool
-) -> None:
+    dq: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool,
+    drop: Drop = None,
+) -> None:  # fmt: skip
     """dq (B, H, L, E) = the gradient of the queries; out and lse are what `attention` gave."""
     if prod(dq.shape) == 0 or prod(k.shape) == 0:
         fill(dq, value=0)
         return
-    out, lse = contiguous(out), contiguous(lse)
-    _launch(
-        _attention_bwd_q, (dq, g, out, lse), q, k, v, mask, g.strides, scale, causal, q.shape[2], q.shape[1], "query"
-    )
+    tiles = tiles_for(q, k, v, mask, drop, "query")
+    grid, arrays = (cdiv(q.shape[2], tiles[0]), prod(q.shape[:2])), (dq, g, contiguous(out), contiguous(lse))
+    start(_attention_bwd_q, grid, tiles, arrays, q, k, v, mask, g.strides, scale, causal, drop)
 
 
 def key_grad(
-    dk: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool
-) -> None:
+    dk: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool,
+    drop: Drop = None,
+) -> None:  # fmt: skip
     """dk (B, H / shared, S, E) = the gradient of the keys."""
-    _of_shared(dk, False, g, out, lse, q, k, v, mask, scale, causal)
+    _of_shared(dk, "key", g, out, lse, q, k, v, mask, scale, causal, drop)
 
 
 def value_grad(
-    dv: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool
-) -> None:
+    dv: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool,
+    drop: Drop = None,
+) -> None:  # fmt: skip
     """dv (B, H / shared, S, Ev) = the gradient of the values."""
-    _of_shared(dv, True, g, out, lse, q, k, v, mask, scale, causal)
+    _of_shared(dv, "value", g, out, lse, q, k, v, mask, scale, causal, drop)
 
 
 def _of_shared(
-    grad: Any, value: bool, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool
-) -> None:
+    grad: Any, part: str, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool,
+    drop: Drop,
+) -> None:  # fmt: skip
     if prod(grad.shape) == 0 or prod(q.shape) == 0:
         fill(grad, value=0)
         return
-    width = max(next_power_of_2(grad.shape[3]), 16)
-    out, lse = contiguous(out), contiguous(lse)
-    _launch(
-        _attention_bwd_kv, (grad, g, out, lse), q, k, v, mask, g.strides, scale, causal, k.shape[2], k.shape[1],
-        "value" if value else "key", VALUE=value, BLOCK_OUT=width,
+    tiles = tiles_for(q, k, v, mask, drop, part)
+    grid, arrays = (cdiv(k.shape[2], tiles[1]), prod(k.shape[:2])), (grad, g, contiguous(out), contiguous(lse))
+    start(
+        _attention_bwd_kv, grid, tiles, arrays, q, k, v, mask, g.strides, scale, causal, drop,
+        VALUE=part == "value", BLOCK_OUT=max(next_power_of_2(grad.shape[3]), 16),
     )  # fmt: skip
 
 
-def _launch(
-    kernel: Any, arrays: tuple, q: Any, k: Any, v: Any, mask: Any, g_strides: tuple, scale: float, causal: bool,
-    along: int, heads: int, part: str, **constants: Any,
+def start(
+    kernel: Any, grid: tuple, tiles: tuple[int, int, int], arrays: tuple, q: Any, k: Any, v: Any, mask: Any,
+    g_strides: tuple, scale: float, causal: bool, drop: Drop, *more: int, **constants: Any,
 ) -> None:  # fmt: skip
-    """One program per tile of `along` rows of each head."""
-    batch, all_heads, length, e = q.shape
+    """Launch a kernel with what all of this family are given."""
+    batch, heads, length, e = q.shape
     keys, ev = k.shape[2], v.shape[3]
-    block_e, block_v = (max(next_power_of_2(n), 16) for n in (e, ev))
-    kind, strides = NONE, (0, 0, 0, 0)
+    strides: tuple = (0, 0, 0, 0)
     if mask is not None:
-        kind = BOOL if mask.dtype.name == "bool" else ADDED
-        strides = mask.broadcast((batch, all_heads, length, keys)).strides
-    queries_at_once, keys_at_once, warps = _tile(length, keys, max(block_e, block_v), q.dtype.name, part, kind)
-    size = keys_at_once if "VALUE" in constants else queries_at_once
+        strides = mask.broadcast((batch, heads, length, keys)).strides
+    p, seed, first = drop or (0.0, 0, 0)
+    draw = [Scalar(seed & (2**64 - 1), "uint64"), Scalar(first, "uint64")]
+    # Lanes above the limit are kept, as `draws.dropout_noise` decides.
+    draw += [Scalar((ceil(float(np.float32(p)) * 2**24) << 8) - 1 & 0xFFFFFFFF, "uint32")]
+    draw += [Scalar(1 / (1 - p) if p < 1 else 0.0, "float32")]
     launch(
-        kernel, (cdiv(along, size), batch * heads), *arrays, q, k, v, q if mask is None else mask,
-        all_heads, all_heads // k.shape[1], length, keys, e, ev, *g_strides, *q.strides, *k.strides, *v.strides,
-        *strides, Scalar(scale, "float32"), num_warps=warps, num_stages=2, MASK=kind, CAUSAL=causal,
-        PRECISION=precision(q.dtype.name), BLOCK_L=queries_at_once, BLOCK_S=keys_at_once, BLOCK_E=block_e,
-        BLOCK_V=block_v, **constants,
+        kernel, grid, *arrays, q, k, v, q if mask is None else mask, heads, heads // k.shape[1], length, keys, e, ev,
+        *g_strides, *q.strides, *k.strides, *v.strides, *strides, Scalar(scale, "float32"), *draw, *more,
+        num_warps=tiles[2], num_stages=2, MASK=_kind(mask), CAUSAL=causal,
+        DROP=0 if drop is None else 2 if keys % 4 == 0 else 1, PRECISION=precision(q.dtype.name),
+        BLOCK_L=tiles[0], BLOCK_S=tiles[1], BLOCK_E=_width(e), BLOCK_V=_width(ev), **constants,
     )  # fmt: skip
 
 
-def _tile(length: int, keys: int, width: int, dtype: str, part: str, mask: int) -> tuple[int, int, int]:
+def _kind(mask: Any) -> int:
+    return NONE if mask is None else BOOL if mask.dtype.name == "bool" else ADDED
+
+
+def _width(columns: int) -> int:
+    return max(next_power_of_2(columns), 16)
+
+
+def tiles_for(q: Any, k: Any, v: Any, mask: Any, drop: Drop, part: str) -> tuple[int, int, int]:
+    """Queries and keys at a time, and warps, of the kernel that computes `part`."""
+    width = max(_width(q.shape[3]), _width(v.shape[3]))
+    return _tile(q.shape[2], k.shape[2], width, q.dtype.name, part, _kind(mask), drop is not None)
+
+
+def _tile(length: int, keys: int, width: int, dtype: str, part: str, mask: int, drop: bool) -> tuple[int, int, int]:
     """Queries and keys at a time, warps."""
     if interpreting():
         return min(max(next_power_of_2(length), 16), 256), min(max(next_power_of_2(keys), 16), 256), 4
-    queries, at_once = TILES[dtype == "float32"][part]
-    if dtype == "float32":
-        return (queries, at_once, 8) if width <= 64 else (32, 16 if part == "key" else 32, 8)
-    if width > 128:
-        return min(queries, 64), 32, 8
+    single = dtype == "float32"
+    queries, at_once = (SMALLER if drop or (single and mask == ADDED) else TILES)[single][part]
+    if single:
+        return (queries, at_once, 8) if width <= 64 else (32, 16 if part == "key" else min(at_once, 32), 8)
+    if width > 128 or (drop and width > 64):
+        return min(queries, 64), min(at_once, 64 if part in ("key", "value") and width <= 128 else 32), 8
     return queries, 32 if mask == ADDED and width > 64 and part == "out" else at_once, 8

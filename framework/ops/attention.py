@@ -145,8 +145,8 @@ def scaled_dot_product_attention(
     """
     _check(query, key, value, attn_mask, is_causal, dropout_p)
     factor = (1 / sqrt(query._array.shape[-1]) if query._array.shape[-1] else inf) if scale is None else scale
-    if query.is_cuda and not dropout_p and (enable_gqa or query._array.shape[-3:-2] == key._array.shape[-3:-2]):
-        found = fused(query, key, value, attn_mask, is_causal, factor)
+    if query.is_cuda:
+        found = fused(query, key, value, attn_mask, is_causal, factor, dropout_p, enable_gqa)
         if found is not None:
             return found
     if enable_gqa:
