@@ -1,6 +1,7 @@
-"""Layer, group, instance and batch normalization: one kernel each way, over any dimensions of a view.
+"""Layer, group, instance, batch and RMS normalization: one kernel each way, over any dimensions of a view.
 
-y = (x - mean) / sqrt(var + eps) * w + b, the mean and variance of each group being those of its n elements. Forward
+y = (x - mean) / sqrt(var + eps) * w + b, the mean and variance of each group being those of its n elements; what is
+not centred (RMS norm) has mean 0. Statistics are float32 for halves, float32 and float64 as the operands else. Forward
 moves x and y once (a group that does not fit a tile is read twice), backward g, x and dx; about 8 operations per
 element. Means and variances of long groups are merged tile by tile (Chan, Golub and LeVeque, 1979).
 """
@@ -42,8 +43,10 @@ def _affine(ptr, row_offset, column_offset, mask, VARIES: tl.constexpr, ACC: tl.
 
 
 @triton.jit
-def _tile_moments(x, mask, count, ACC: tl.constexpr):
+def _tile_moments(x, mask, count, CENTRED: tl.constexpr, ACC: tl.constexpr):
     """Mean and sum of squared deviations of each row of a tile, of which `count` columns are there."""
+    if not CENTRED:  # what is not there was loaded as 0
+        return tl.zeros([x.shape[0]], ACC), tl.sum(x * x, 1)
     mean = maths.divide(tl.sum(x, 1), tl.full([1], 1, ACC) * count)
     centred = tl.where(mask, x - mean[:, None], tl.zeros([1, 1], ACC))
     return mean, tl.sum(centred * centred, 1)
@@ -54,7 +57,8 @@ def _normalize(
     out_ptr, mean_ptr, var_ptr, x_ptr, w_ptr, b_ptr, rows, row_1, n, column_1,
     x_row_0, x_row_1, x_col_0, x_col_1, w_row_0, w_row_1, w_col_0, w_col_1, eps,
     WEIGHT: tl.constexpr, BIAS: tl.constexpr, VARIES: tl.constexpr, FLAT: tl.constexpr, FLAT_W: tl.constexpr,
-    ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr, WIDE: tl.constexpr,
+    CENTRED: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr,
+    WIDE: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = row < rows
@@ -71,7 +75,7 @@ def _normalize(
             mask = there[:, None] & (start + tl.arange(0, BLOCK) < n)[None, :]
             x = tl.load(x_ptr + x_row[:, None] + column[None, :], mask=mask, other=0).to(ACC)
             count = tl.minimum(n - start, BLOCK)
-            tile_mean, tile_squares = _tile_moments(x, mask, count, ACC)
+            tile_mean, tile_squares = _tile_moments(x, mask, count, CENTRED, ACC)
             delta = tile_mean - mean
             share = maths.divide(tl.full([ROWS], 1, ACC) * count, tl.full([ROWS], 1, ACC) * (start + count))
             mean += delta * share
@@ -80,9 +84,10 @@ def _normalize(
         column = _columns(0, column_1, x_col_0, x_col_1, BLOCK, FLAT, WIDE)
         mask = there[:, None] & (tl.arange(0, BLOCK) < n)[None, :]
         x = tl.load(x_ptr + x_row[:, None] + column[None, :], mask=mask, other=0).to(ACC)
-        mean, squares = _tile_moments(x, mask, n, ACC)
+        mean, squares = _tile_moments(x, mask, n, CENTRED, ACC)
     var = maths.divide(squares, tl.full([ROWS], 1, ACC) * n)
-    tl.store(mean_ptr + row, mean.to(mean_ptr.dtype.element_ty), mask=there)
+    if CENTRED:
+        tl.store(mean_ptr + row, mean.to(mean_ptr.dtype.element_ty), mask=there)
     tl.store(var_ptr + row, var.to(var_ptr.dtype.element_ty), mask=there)
     inverse = maths.divide(tl.full([ROWS], 1, ACC), maths.sqrt(var + eps))
     for start in range(0, n, BLOCK):
@@ -116,7 +121,7 @@ def _unit_and_scaled(
 def _normalize_grad(
     out_ptr, g_ptr, x_ptr, w_ptr, mean_ptr, var_ptr, rows, row_1, n, column_1,
     x_row_0, x_row_1, x_col_0, x_col_1, w_row_0, w_row_1, w_col_0, w_col_1, eps,
-    WEIGHT: tl.constexpr, VARIES: tl.constexpr, FLAT: tl.constexpr, FLAT_W: tl.constexpr,
+    WEIGHT: tl.constexpr, VARIES: tl.constexpr, FLAT: tl.constexpr, FLAT_W: tl.constexpr, CENTRED: tl.constexpr,
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """(g w - mean(g w) - unit mean(g w unit)) / sqrt(var + eps)."""
@@ -127,7 +132,10 @@ def _normalize_grad(
         row = row.to(tl.int64)
     x_row = (row // row_1) * x_row_0 + (row % row_1) * x_row_1
     w_row = (row // row_1) * w_row_0 + (row % row_1) * w_row_1
-    mean = tl.load(mean_ptr + row).to(ACC)
+    if CENTRED:
+        mean = tl.load(mean_ptr + row).to(ACC)
+    else:
+        mean = tl.zeros([ROWS], ACC)
     one = tl.full([ROWS], 1, ACC)
     inverse = maths.divide(one, maths.sqrt(tl.load(var_ptr + row).to(ACC) + eps))
     if LOOP:
@@ -141,7 +149,8 @@ def _normalize_grad(
             unit, scaled = _unit_and_scaled(
                 g_ptr, x_ptr, w_ptr, offset, w_row, w_column, mask, mean, inverse, WEIGHT, VARIES, ACC
             )
-            through_mean += tl.sum(scaled, 1)
+            if CENTRED:
+                through_mean += tl.sum(scaled, 1)
             through_var += tl.sum(scaled * unit, 1)
         through_mean = maths.divide(through_mean, one * n)
         through_var = maths.divide(through_var, one * n)
@@ -163,7 +172,10 @@ def _normalize_grad(
         unit, scaled = _unit_and_scaled(
             g_ptr, x_ptr, w_ptr, offset, w_row, w_column, mask, mean, inverse, WEIGHT, VARIES, ACC
         )
-        through_mean = maths.divide(tl.sum(scaled, 1), one * n)
+        if CENTRED:
+            through_mean = maths.divide(tl.sum(scaled, 1), one * n)
+        else:
+            through_mean = tl.zeros([ROWS], ACC)
         through_var = maths.divide(tl.sum(scaled * unit, 1), one * n)
         dx = (scaled - through_mean[:, None] - unit * through_var[:, None]) * inverse[:, None]
         tl.store(out_ptr + offset, dx.to(out_ptr.dtype.element_ty), mask=mask)
@@ -173,7 +185,7 @@ def _normalize_grad(
 def _normalize_weight_grad(
     out_ptr, g_ptr, x_ptr, mean_ptr, var_ptr, rows, row_1, n, column_1, share,
     x_row_0, x_row_1, x_col_0, x_col_1, m_row_0, m_row_1, m_col_0, m_col_1, eps,
-    ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
+    CENTRED: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Program (i, s) sums g * unit over share s of what shares each of ROWS weights, into out[s, weight]."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -191,17 +203,22 @@ def _normalize_weight_grad(
         mask = there[:, None] & (start + tl.arange(0, BLOCK) < last)[None, :]
         x = tl.load(x_ptr + x_row[:, None] + column[None, :], mask=mask, other=0).to(ACC)
         g = tl.load(g_ptr + x_row[:, None] + column[None, :], mask=mask, other=0).to(ACC)
-        mean = tl.load(mean_ptr + m_row[:, None] + m_column[None, :], mask=mask, other=0).to(ACC)
+        if CENTRED:
+            x -= tl.load(mean_ptr + m_row[:, None] + m_column[None, :], mask=mask, other=0).to(ACC)
         var = tl.load(var_ptr + m_row[:, None] + m_column[None, :], mask=mask, other=1).to(ACC)
-        unit = maths.divide(x - mean, maths.sqrt(var + eps))
+        unit = maths.divide(x, maths.sqrt(var + eps))
         total += tl.where(mask, g * unit, tl.zeros([1, 1], ACC))
     tl.store(out_ptr + split * rows + row, tl.sum(total, 1).to(out_ptr.dtype.element_ty), mask=there)
 
 
 def normalize(
-    outs: tuple, x: Any, weight: Any = None, bias: Any = None, *, view: Shape, axes: Shape, affine: Shape, eps: float
-) -> None:
-    """outs = y of x's shape, and the mean and (biased) variance of x seen as `view` over `axes`."""
+    outs: tuple, x: Any, weight: Any = None, bias: Any = None, *, view: Shape, axes: Shape, affine: Shape, eps: float,
+    centred: bool = True,
+) -> None:  # fmt: skip
+    """outs = y of x's shape, and the mean and (biased) variance of x seen as `view` over `axes`.
+
+    Not centred: the mean is taken for 0, and not written.
+    """
     out, mean, var = outs
     if prod(view) == 0:
         if prod(mean.shape):
@@ -212,13 +229,14 @@ def normalize(
     sizes, facts = _plan(x, view, axes, affine)
     launch(
         _normalize, facts.pop("grid"), out, mean, var, x, weight or x, bias or x, *sizes, _number(eps, x),
-        WEIGHT=weight is not None, BIAS=bias is not None, **facts,
+        WEIGHT=weight is not None, BIAS=bias is not None, CENTRED=centred, **facts,
     )  # fmt: skip
 
 
 def normalize_grad(
-    out: Any, g: Any, x: Any, weight: Any, mean: Any, var: Any, *, view: Shape, axes: Shape, affine: Shape, eps: float
-) -> None:
+    out: Any, g: Any, x: Any, weight: Any, mean: Any, var: Any, *, view: Shape, axes: Shape, affine: Shape, eps: float,
+    centred: bool = True,
+) -> None:  # fmt: skip
     """out = the gradient of x, from that of y and the saved mean and variance."""
     if prod(view) == 0:
         return
@@ -226,13 +244,14 @@ def normalize_grad(
     sizes, facts = _plan(x, view, axes, affine)
     launch(
         _normalize_grad, facts.pop("grid"), out, g, x, weight or x, contiguous(mean), contiguous(var), *sizes,
-        _number(eps, x), WEIGHT=weight is not None, **facts,
+        _number(eps, x), WEIGHT=weight is not None, CENTRED=centred, **facts,
     )  # fmt: skip
 
 
 def normalize_weight_grad(
-    out: Any, g: Any, x: Any, mean: Any, var: Any, *, view: Shape, axes: Shape, affine: Shape, eps: float
-) -> None:
+    out: Any, g: Any, x: Any, mean: Any, var: Any, *, view: Shape, axes: Shape, affine: Shape, eps: float,
+    centred: bool = True,
+) -> None:  # fmt: skip
     """out = the sum of g * (x - mean) / sqrt(var + eps) over all that shares a weight."""
     if prod(out.shape) == 0 or prod(view) == 0:
         fill(out, value=0)
@@ -253,7 +272,7 @@ def normalize_weight_grad(
     launch(
         _normalize_weight_grad, (cdiv(rows, per), splits), target, g, x, mean, var, rows, row_1, n, column_1, share,
         *x_strides, *m_strides, _number(eps, x),
-        ACC=acc, ROWS=per, BLOCK=block, WIDE=needs_int64((prod(view),), [(1,)]),
+        CENTRED=centred, ACC=acc, ROWS=per, BLOCK=block, WIDE=needs_int64((prod(view),), [(1,)]),
     )  # fmt: skip
     if splits > 1:
         reduce.sum(out.view((rows,), (1,)), target, dim=(0,))

@@ -1,12 +1,15 @@
-"""Normalization: one primitive for layer, group, instance and batch norm, one for RMS norm.
+"""Normalization: one primitive for layer, group, instance, batch and RMS norm.
 
-All four do the same to a reshaped input ("view") over some of its axes:
+All do the same to a reshaped input ("view") over some of its axes:
     y = (x - mean) / sqrt(var + eps) * weight + bias
-and only differ in the view, the axes, and where weight and bias broadcast ("affine", a shape of the view's rank).
+and only differ in the view, the axes, and where weight and bias broadcast ("affine", a shape of the view's rank). RMS
+norm is not `centred`: its mean is taken for 0. Halves are computed in float32 and rounded once, and their statistics
+stay float32.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -45,7 +48,8 @@ def _rule(
                 "normalization. Convert one with .to(dtype)"
             )
     kept = _statistics_shape(view, axes)
-    return [(input._array.shape, input._dtype), (kept, input._dtype), (kept, input._dtype)]
+    own = input._dtype.compute
+    return [(input._array.shape, input._dtype), (kept, own), (kept, own)]
 
 
 def _statistics_shape(view: Shape, axes: Shape) -> Shape:
@@ -71,7 +75,7 @@ class _Layout:
 
 
 def _check(input: ndarray, *operands: ndarray | None) -> None:
-    if input.dtype.kind != "f" or any(o is not None and o.dtype != input.dtype for o in operands):
+    if input.dtype.kind not in "fV" or any(o is not None and o.dtype != input.dtype for o in operands):
         raise TypeError("dtypes")
 
 
@@ -80,12 +84,13 @@ def _check(input: ndarray, *operands: ndarray | None) -> None:
     rule=_rule,
     kernel="norm.normalize",
     outputs=3,
+    widen=False,  # by itself: not all that it returns is rounded
     grad=(
-        lambda g, input, weight, out1, out2, view, axes, affine, eps: _input_gradient(
-            g, input, weight, out1, out2, view=view, axes=axes, affine=affine, eps=eps
+        lambda g, input, weight, out1, out2, view, axes, affine, eps, centred: _input_gradient(
+            g, input, weight, out1, out2, view=view, axes=axes, affine=affine, eps=eps, centred=centred
         ),
-        lambda g, input, out1, out2, weight_shape, view, axes, affine, eps: _weight_gradient(
-            g, input, out1, out2, weight_shape, view=view, axes=axes, affine=affine, eps=eps
+        lambda g, input, out1, out2, weight_shape, view, axes, affine, eps, centred: _weight_gradient(
+            g, input, out1, out2, weight_shape, view=view, axes=axes, affine=affine, eps=eps, centred=centred
         ),
         lambda g, bias_shape, view, affine: _sum_to_affine(reshape(g, view), affine, bias_shape),
     ),
@@ -99,11 +104,15 @@ def normalized(
     axes: Shape,
     affine: Shape,
     eps: float,
+    centred: bool,
 ) -> tuple:
     """(x - mean) / sqrt(var + eps) * weight + bias, the mean and the (biased) variance."""
     _check(input, weight, bias)
+    own = input.dtype
+    if own.itemsize == 2:
+        input, weight, bias = (None if x is None else x.astype(np.float32) for x in (input, weight, bias))
     layout = _Layout(view, axes, affine)
-    forward = channels_forward if layout.channels else rows_forward
+    forward = channels_forward if layout.channels else partial(rows_forward, centred=centred)
     own_weight, own_bias = (None if o is None or not layout.inner else o.reshape(-1) for o in (weight, bias))
     y, mean, var = forward(input.reshape(layout.shape), own_weight, own_bias, eps)
     if not layout.inner:
@@ -112,7 +121,8 @@ def normalized(
             y *= weight.reshape(affine)
         if bias is not None:
             y += bias.reshape(affine)
-    return y.reshape(input.shape), mean.reshape(layout.statistics), var.reshape(layout.statistics)
+    y = y.reshape(input.shape).astype(own, copy=False)
+    return y, mean.reshape(layout.statistics), var.reshape(layout.statistics)
 
 
 def _sum_to_affine(g: Tensor, affine: Shape, shape: Shape) -> Tensor:
@@ -130,19 +140,23 @@ def _input_gradient(g: Tensor, input: Tensor, weight: Tensor | None, mean: Tenso
     if weight is not None:
         scaled = scaled * reshape(weight, facts["affine"])
     n = prod(view[a] for a in axes)
-    through_mean = sum_dims(scaled, dim=axes, keepdim=True) / n
     through_var = sum_dims(scaled * unit, dim=axes, keepdim=True) / n
-    return reshape((scaled - through_mean - unit * through_var) * inverse, input._array.shape)
+    if facts["centred"]:
+        scaled = scaled - sum_dims(scaled, dim=axes, keepdim=True) / n
+    return reshape((scaled - unit * through_var) * inverse, input._array.shape)
 
 
-def _unit(input: Tensor, *, view: Shape, axes: Shape, affine: Shape, eps: float) -> tuple[Tensor, Tensor]:
+def _unit(
+    input: Tensor, *, view: Shape, axes: Shape, affine: Shape, eps: float, centred: bool
+) -> tuple[Tensor, Tensor]:
     """x normalized, and 1 / sqrt(var + eps), in differentiable ops."""
     x = reshape(input, view)
     n = prod(view[a] for a in axes)
-    centred = x - sum_dims(x, dim=axes, keepdim=True) / n
-    var = sum_dims(centred * centred, dim=axes, keepdim=True) / n
+    if centred:
+        x = x - sum_dims(x, dim=axes, keepdim=True) / n
+    var = sum_dims(x * x, dim=axes, keepdim=True) / n
     inverse = (var + eps).rsqrt()
-    return centred * inverse, inverse
+    return x * inverse, inverse
 
 
 def _weight_gradient(g: Tensor, input: Tensor, mean: Tensor, var: Tensor, shape: Shape, **facts: Any) -> Tensor:
@@ -164,6 +178,7 @@ def normalized_grad(
     axes: Shape,
     affine: Shape,
     eps: float,
+    centred: bool,
 ) -> ndarray:
     """(g*w - mean(g*w) - unit * mean(g*w * unit)) / sqrt(var + eps), with unit = (x - mean) / sqrt(var + eps)."""
     layout = _Layout(view, axes, affine)
@@ -174,7 +189,7 @@ def normalized_grad(
             own = weight.reshape(-1)
         else:
             g = grad.reshape(view) * weight.reshape(affine)
-    gradient = channels_gradient if layout.channels else rows_gradient
+    gradient = channels_gradient if layout.channels else partial(rows_gradient, centred=centred)
     x, means = input.reshape(layout.shape), layout.mean_shape
     out = gradient(g.reshape(x.shape), x, own, mean.reshape(means), inverse.reshape(means))
     return out.reshape(input.shape)
@@ -182,7 +197,16 @@ def normalized_grad(
 
 @primitive(rule=lambda grad, input, *rest, affine, **attrs: (affine, input._dtype), kernel="norm.normalize_weight_grad")
 def normalized_weight_grad(
-    grad: ndarray, input: ndarray, mean: ndarray, var: ndarray, *, view: Shape, axes: Shape, affine: Shape, eps: float
+    grad: ndarray,
+    input: ndarray,
+    mean: ndarray,
+    var: ndarray,
+    *,
+    view: Shape,
+    axes: Shape,
+    affine: Shape,
+    eps: float,
+    centred: bool,
 ) -> ndarray:
     """The sum of g * unit over everything but the affine's own axes."""
     layout = _Layout(view, axes, affine)

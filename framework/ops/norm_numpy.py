@@ -22,19 +22,21 @@ def _pieces(count: int, each: int) -> Iterator[slice]:
 
 
 # ---------------------------------------------------------------- rows
-def rows_forward(x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float) -> tuple:
-    """y, mean (rows, 1) and variance (rows, 1); weight and bias (n,)."""
+def rows_forward(x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float, centred: bool = True) -> tuple:
+    """y, mean (rows, 1) and variance (rows, 1); weight and bias (n,). Not centred: the mean is taken for 0."""
     rows, n = x.shape
-    y, mean, var = np.empty(x.shape, x.dtype), np.empty((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
+    y, mean, var = np.empty(x.shape, x.dtype), np.zeros((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
     size, small = x.dtype.type(n), x.dtype.type(eps)
     for part in _pieces(rows, n):
         to, centre, spread = y[part], mean[part], var[part]
-        x[part].dot(ones(n, x.dtype), out=centre[:, 0])
-        centre /= size
-        np.subtract(x[part], centre, out=to)
-        np.einsum("ij,ij->i", to, to, out=spread[:, 0])
+        if centred:
+            x[part].dot(ones(n, x.dtype), out=centre[:, 0])
+            centre /= size
+            np.subtract(x[part], centre, out=to)
+        from_mean = to if centred else x[part]
+        np.einsum("ij,ij->i", from_mean, from_mean, out=spread[:, 0])
         spread /= size
-        to *= 1 / np.sqrt(spread + small)
+        np.multiply(from_mean, 1 / np.sqrt(spread + small), out=to)
         if weight is not None:
             to *= weight
         if bias is not None:
@@ -42,23 +44,30 @@ def rows_forward(x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: 
     return y, mean, var
 
 
-def rows_gradient(g: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inverse: ndarray) -> ndarray:
+def rows_gradient(
+    g: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inverse: ndarray, centred: bool = True
+) -> ndarray:
     """The gradient in x, given mean and 1 / sqrt(var + eps), both (rows, 1)."""
     rows, n = x.shape
     out = np.empty(x.shape, x.dtype)
     share = x.dtype.type(1 / n) if n else x.dtype.type(0)
     for part in _pieces(rows, n):
-        unit = x[part] - mean[part]
-        unit *= inverse[part]
+        if centred:
+            unit = x[part] - mean[part]
+            unit *= inverse[part]
+        else:
+            unit = x[part] * inverse[part]
         to = out[part]
         scaled = np.multiply(g[part], weight, out=to) if weight is not None else g[part]
         through_var = np.einsum("ij,ij->i", scaled, unit)
         through_var *= share
-        through_mean = scaled.dot(ones(n, x.dtype))
-        through_mean *= share
         unit *= through_var[:, None]
+        if centred:
+            through_mean = scaled.dot(ones(n, x.dtype))
+            through_mean *= share
         np.subtract(scaled, unit, out=to)
-        to -= through_mean[:, None]
+        if centred:
+            to -= through_mean[:, None]
         to *= inverse[part]
     return out
 

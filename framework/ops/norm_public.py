@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import finfo, float32
+from naiad.core.dtype import FLOAT, finfo
 from naiad.core.elementwise import elementwise
 from naiad.core.inplace import inplace_call
 from naiad.core.op import PUBLIC, public
@@ -16,7 +16,6 @@ from naiad.core.state import no_grad
 from naiad.core.tensor import Tensor
 from naiad.ops.movement import reshape
 from naiad.ops.norm import normalized
-from naiad.ops.reduction import sum_dims
 
 F = "nn.functional"
 Shape = tuple[int, ...]
@@ -48,6 +47,10 @@ def _over_last(input: Tensor, shape: Shape) -> dict[str, Any]:
     return dict(view=(rows, n), axes=(1,), affine=(1, n))
 
 
+def _normalized(input: Tensor, weight: Tensor | None, bias: Tensor | None, **facts: Any) -> tuple:
+    return normalized(input, weight, bias, **facts, centred=True)
+
+
 _LAYER: dict[str, Any] = dict(
     autocast={"cuda": "float32"},
     samples=lambda s: [
@@ -70,7 +73,7 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which are normalized_shape."""
     shape = _trailing("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    return normalized(input, weight, bias, eps=eps, **_over_last(input, shape))[0]
+    return _normalized(input, weight, bias, eps=eps, **_over_last(input, shape))[0]
 
 
 @public("naiad", name="layer_norm", **_LAYER)
@@ -84,12 +87,6 @@ def layer_norm_of(
 ) -> Tensor:
     """As nn.functional.layer_norm."""
     return layer_norm(input, normalized_shape, weight, bias, eps)
-
-
-@elementwise(namespaces=(), name="times_rsqrt", kinds=(2,))
-def times_rsqrt(m: Any, input: Any, square: Any, eps: Any) -> Any:
-    """input / sqrt(square + eps)."""
-    return input * m.rsqrt(square + eps)
 
 
 @public(
@@ -108,13 +105,14 @@ def rms_norm(
     """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions. eps: the dtype's machine epsilon by default."""
     shape = _trailing("rms_norm", input, normalized_shape, weight=weight)
     own = input._dtype
-    x = input.to(float32) if own.itemsize < 4 else input
-    dims = tuple(range(x.ndim - len(shape), x.ndim))
-    square = sum_dims(x * x, dim=dims, keepdim=True) * (1 / prod(shape))
-    out = times_rsqrt(x, square, finfo(x._dtype).eps if eps is None else eps)
-    if weight is not None:
-        out = out * weight.to(x._dtype)
-    return out if own is x._dtype else out.to(own)
+    if weight is not None and weight._dtype is not own:
+        if own.itemsize >= 4 or weight._dtype.kind < FLOAT:
+            weight = weight.to(own)
+        else:
+            input = input.to(weight._dtype)
+    small = finfo(own.compute).eps if eps is None else eps
+    out = normalized(input, weight, None, eps=small, centred=False, **_over_last(input, shape))[0]
+    return out if out._dtype is own else out.to(own)
 
 
 def _check_channels(name: str, input: Tensor, channels: int, **operands: Tensor | None) -> None:
@@ -152,7 +150,7 @@ def group_norm(
     _check_channels("group_norm", input, channels, weight=weight, bias=bias)
     each = channels // num_groups
     view = (n, num_groups, each, prod(input._array.shape[2:]))
-    return normalized(input, weight, bias, view=view, axes=(2, 3), affine=(1, num_groups, each, 1), eps=eps)[0]
+    return _normalized(input, weight, bias, view=view, axes=(2, 3), affine=(1, num_groups, each, 1), eps=eps)[0]
 
 
 @public("naiad", name="group_norm", **_GROUP)
@@ -222,7 +220,7 @@ def _batch(
     own = input._dtype
     if weight is not None and weight._dtype is not own and own.itemsize < 4:
         input = input.to(weight._dtype)
-    out, mean, var = normalized(input, weight, bias, view=view, axes=(0, 2), affine=(1, channels, 1), eps=eps)
+    out, mean, var = _normalized(input, weight, bias, view=view, axes=(0, 2), affine=(1, channels, 1), eps=eps)
     count = view[0] * view[2]
     _keep(running_mean, reshape(mean, (channels,)), momentum)
     if running_var is not None:
@@ -323,7 +321,7 @@ def instance_norm(
     if size == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(input.shape)}")
     _check_channels("instance_norm", input, channels, weight=weight, bias=bias)
-    out, mean, var = normalized(
+    out, mean, var = _normalized(
         input, weight, bias, view=(n, channels, 1, size), axes=(2, 3), affine=(1, channels, 1, 1), eps=eps
     )
     with no_grad():
