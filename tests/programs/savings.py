@@ -176,7 +176,7 @@ def recomputed_blocks(run: Run) -> list[float]:
 
 
 def constrained_weights(run: Run) -> list[float]:
-    """Parametrized tensors: a symmetric weight by a module of one's own, rounded weights with gradients straight through."""
+    """Parametrized tensors: a symmetric weight by one's own module, rounded weights with gradients straight through."""
     torch = run.torch
     nn, F = torch.nn, torch.nn.functional
     parametrize = nn.utils.parametrize
