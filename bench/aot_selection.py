@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from naiad.kernels import elements, integers, order, radix, scan, segments, select
+from naiad.kernels import attention_weights, elements, embedding, integers, order, radix, scan, segments, select
 
 BF16, I64 = "bfloat16", "int64"
 
@@ -46,7 +46,21 @@ def scattered(array: Callable) -> dict[str, Callable[[], None]]:
         reduce(x, x, index, many, dim=1)
 
     windows = dict(of=((64, 512), (256, 1), 0), to=((33 * 512,), (1,), 0))
+
+    def renormed(dtype):
+        table = array((50304, 768), dtype)
+        for norm in (2.0, 3.0):
+            embedding.renorm(table, table, array((8, 1024), I64), max_norm=1.0, norm_type=norm)
+
+    def weights(dtype, mask):
+        scores = array((4, 8, 128, 4096), dtype)
+        attention_weights.attention_weights(scores, scores, mask, scale=0.1, causal=mask is None)
+
     return {
+        "embedding renorm": lambda: renormed(BF16),
+        "attention weights": lambda: weights(BF16, None),
+        "attention weights masked": lambda: weights("float64", array((128, 4096), "bool")),
+        "attention weights biased": lambda: weights("float32", array((8, 1, 4096))),
         "gather and scatter": lambda: elementwise(BF16, (4096, 300)),
         "gather and scatter in 3-d": lambda: elementwise("float32", (4096, 300, 7)),
         "gather and scatter int64": lambda: elementwise(I64, (4096, 300)),

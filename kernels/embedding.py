@@ -7,18 +7,19 @@ end. one_hot writes its result and reads the numbers.
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 from naiad.kernels import maths
 from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.indexing import index_select
-from naiad.kernels.launch import block_for, cdiv, launch
+from naiad.kernels.launch import Scalar, block_for, cdiv, launch, next_power_of_2
 
 BLOCK = 1024
 
@@ -76,6 +77,61 @@ def _one_hot(out_ptr, index_ptr, numel, classes, BLOCK: tl.constexpr, WIDE: tl.c
     i = tl.load(index_ptr + flat // classes, mask=inside, other=0)
     tl.device_assert((~inside) | ((i >= 0) & (i < classes)), "Class values must lie in [0, num_classes) in one_hot")
     tl.store(out_ptr + flat, (flat % classes == i).to(out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _renorm(
+    out_ptr, weight_ptr, index_ptr, width, rows, max_norm, p, KIND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The row that index[program] names, scaled down to a norm of at most max_norm; a row may be named twice."""
+    row = tl.load(index_ptr + tl.program_id(0)).to(tl.int64)
+    tl.device_assert((row >= 0) & (row < rows), "index out of range in embedding")
+    row = tl.minimum(tl.maximum(row, 0), rows - 1)
+    total = tl.full([BLOCK], float("inf") if KIND == "min" else 0, ACC)
+    for start in range(0, width, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        x = tl.abs(tl.load(weight_ptr + row * width + i, mask=i < width, other=0).to(ACC))
+        if KIND == "max":
+            total = tl.maximum(total, x)
+        elif KIND == "min":
+            total = tl.where(i < width, tl.minimum(total, x), total)
+        elif KIND == "count":
+            total += (x != 0).to(ACC)
+        elif KIND == "square":
+            total += x * x
+        else:
+            total += tl.where(x > 0, libdevice.pow(x, tl.zeros([BLOCK], ACC) + p.to(ACC)), x)
+    if KIND == "max":
+        norm = tl.max(total, 0)
+    elif KIND == "min":
+        norm = tl.min(total, 0)
+    else:
+        norm = tl.sum(total, 0)
+    if KIND == "square":
+        norm = maths.sqrt(norm)
+    elif KIND == "power":
+        norm = libdevice.pow(norm, 1 / p.to(ACC))
+    scale = tl.where(norm > max_norm.to(ACC), max_norm.to(ACC) / (norm + 1e-7), norm * 0 + 1)
+    for start in range(0, width, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        x = tl.load(weight_ptr + row * width + i, mask=i < width, other=0)
+        scaled = tl.where(scale == 1, x.to(ACC), x.to(ACC) * scale).to(x.dtype)
+        tl.store(out_ptr + row * width + i, scaled, mask=i < width)
+
+
+def renorm(out: Any, weight: Any, index: Any, *, max_norm: float, norm_type: float) -> None:
+    """out = weight (V, D), where the rows that index names are scaled down to a norm of at most max_norm."""
+    copy(out, weight)
+    numel, (rows, width) = prod(index.shape), weight.shape
+    if numel == 0 or width == 0:
+        return
+    acc = "float64" if weight.dtype.name == "float64" else "float32"
+    kind = {2.0: "square", 0.0: "count", inf: "max", -inf: "min"}.get(float(norm_type), "power")
+    numbers = (width, rows, Scalar(float(max_norm), acc), Scalar(float(norm_type), acc))
+    launch(
+        _renorm, (numel,), out, contiguous(weight), contiguous(index), *numbers, KIND=kind, ACC=getattr(tl, acc),
+        BLOCK=min(next_power_of_2(width), 1024),
+    )  # fmt: skip
 
 
 def embedding(out: Any, weight: Any, index: Any, *, padding_idx: int | None, by_frequency: bool) -> None:

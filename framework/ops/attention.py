@@ -12,7 +12,7 @@ from naiad.core.dtype import dtype
 from naiad.core.op import public
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
-from naiad.ops.attention_fused import composed_weights, fused
+from naiad.ops.attention_fused import fused
 from naiad.ops.dropout import draw_noise
 from naiad.ops.linear import matmul, transposed
 from naiad.ops.rows import maxima, sums
@@ -52,7 +52,7 @@ def _mask_gradient(g: Tensor, out: Tensor, mask_dtype: dtype) -> Tensor | None:
     return softmax_backward(g, out, dim=out._array.ndim - 1)
 
 
-@primitive(rule=_rule, grad=(_unmasked_gradient, _mask_gradient))
+@primitive(rule=_rule, kernel="attention_weights.attention_weights", grad=(_unmasked_gradient, _mask_gradient))
 def attention_weights(scores: ndarray, mask: ndarray | None = None, *, scale: float, causal: bool) -> ndarray:
     """softmax(scores * scale + mask) over the last dimension; 0 in rows where everything is masked."""
     out = np.multiply(scores, scores.dtype.type(scale), order="C")
@@ -152,10 +152,7 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = _shared_heads(query, key, value)
     scores = matmul(query, transposed(key))
-    if scores.is_cuda:
-        weights = composed_weights(scores, attn_mask, is_causal, factor)
-    else:
-        weights = attention_weights(scores, attn_mask, scale=factor, causal=is_causal)
+    weights = attention_weights(scores, attn_mask, scale=factor, causal=is_causal)
     if dropout_p:
         weights = weights * draw_noise(weights._array.shape, weights, dropout_p, 1 / (1 - dropout_p or inf))
     return matmul(weights, value)

@@ -136,7 +136,7 @@ def _renormalize(weight: np.ndarray, index: np.ndarray, *, max_norm: float, norm
     weight[rows[long]] = scaled.astype(weight.dtype)
 
 
-@primitive(rule=same_as(), widen=False, into=_renormalize)
+@primitive(rule=same_as(), kernel="embedding.renorm", widen=False, into=_renormalize)
 def embedding_renorm(weight: np.ndarray, index: np.ndarray, *, max_norm: float, norm_type: float) -> np.ndarray:
     """weight, with the rows that index names scaled down to a norm of at most max_norm."""
     out = weight.copy()

@@ -67,7 +67,7 @@ def _piece(g: Tensor, shapes: list, index: int, dim: int) -> Tensor:
     return slice_op(g, index=(slice(None),) * dim + (slice(start, start + shapes[index][dim]),))
 
 
-_CAT = _Joining("cat_op", _joined, rule=_cat_rule, widen=False, grad=(_piece,))
+_CAT = _Joining("cat_op", _joined, rule=_cat_rule, kernel="copy.copy", widen=False, grad=(_piece,))
 
 
 def _stacked(*tensors: np.ndarray, dim: int) -> np.ndarray:
@@ -90,6 +90,7 @@ _STACK = _Joining(
         (*tensors[0]._array.shape[:dim], len(tensors), *tensors[0]._array.shape[dim:]),
         tensors[0]._dtype,
     ),
+    kernel="copy.copy",
     widen=False,
     grad=(lambda g, index, dim: slice_op(g, index=(slice(None),) * dim + (index, ...)),),
 )

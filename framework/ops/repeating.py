@@ -72,7 +72,7 @@ class _Repeat(Primitive):
         return [out]
 
 
-_REPEAT = _Repeat("repeat_op", _repeated, rule=_repeat_rule, widen=False, grad=(_repeat_back,))
+_REPEAT = _Repeat("repeat_op", _repeated, rule=_repeat_rule, kernel="copy.copy", widen=False, grad=(_repeat_back,))
 
 
 @public("Tensor", samples=lambda s: [s.call(s(2, 3), 2, 1), s.call(s(3), (4, 2)), s.call(s(2), 0), s.call(s(), 3)])

@@ -77,6 +77,7 @@ _EMBED = _IntoWindow(
     "embed_op",
     _embedded,
     rule=_embed_rule,
+    kernel="copy.copy",
     widen=False,
     grad=(lambda g, view, given: apply(view, (g,), given),),
 )
@@ -84,6 +85,7 @@ _SCATTER = _IntoWindow(
     "window_scatter_op",
     _scattered,
     rule=_scatter_rule,
+    kernel="copy.copy",
     widen=False,
     grad=(
         lambda g, src_shape, src_dtype, view, given: scatter_window(
