@@ -88,8 +88,8 @@ class _Cudnn(Precision):
         allow_tf32: bool = True,
     ) -> Iterator[None]:
         """Other switches for a while."""
-        chosen = {"enabled": enabled, "benchmark": benchmark, "deterministic": deterministic}
-        chosen |= {"benchmark_limit": benchmark_limit, "allow_tf32": allow_tf32}
+        chosen: dict[str, Any] = {"enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit}
+        chosen |= {"deterministic": deterministic, "allow_tf32": allow_tf32}
         before = {name: getattr(self, name) for name in chosen}
         try:
             for name, value in chosen.items():
@@ -170,8 +170,8 @@ cudnn = _Cudnn(
     is_available=lambda: False,
     version=lambda: None,
 )
-cudnn.conv = Precision(cudnn, "tf32")  # type: ignore[attr-defined]
-cudnn.rnn = Precision(cudnn, "tf32")  # type: ignore[attr-defined]
+cudnn.conv = Precision(cudnn, "tf32")
+cudnn.rnn = Precision(cudnn, "tf32")
 cuda = SimpleNamespace(
     matmul=_Matmul(
         _all,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import FLOAT
+from naiad.core.dtype import FLOAT, HALVES
 from naiad.core.primitive import primitive
 from naiad.core.state import current
 from naiad.core.tensor import Tensor
@@ -32,6 +32,7 @@ from naiad.ops.reduction import sum_dims
 
 ndarray = np.ndarray
 Shape = tuple[int, ...]
+_HALF_TYPES = frozenset(d.np for d in HALVES)
 
 
 def _rule(
@@ -75,7 +76,7 @@ class _Layout:
 
 
 def _check(input: ndarray, *operands: ndarray | None) -> None:
-    if input.dtype.kind not in "fV" or any(o is not None and o.dtype != input.dtype for o in operands):
+    if input.dtype.kind != "f" or any(o is not None and o.dtype != input.dtype for o in operands):
         raise TypeError("dtypes")
 
 
@@ -107,10 +108,11 @@ def normalized(
     centred: bool,
 ) -> tuple:
     """(x - mean) / sqrt(var + eps) * weight + bias, the mean and the (biased) variance."""
-    _check(input, weight, bias)
     own = input.dtype
-    if own.itemsize == 2:
-        input, weight, bias = (None if x is None else x.astype(np.float32) for x in (input, weight, bias))
+    if own in _HALF_TYPES:
+        weight, bias = (x.astype(np.float32) if x is not None and x.dtype == own else x for x in (weight, bias))
+        input = input.astype(np.float32)
+    _check(input, weight, bias)
     layout = _Layout(view, axes, affine)
     forward = channels_forward if layout.channels else partial(rows_forward, centred=centred)
     own_weight, own_bias = (None if o is None or not layout.inner else o.reshape(-1) for o in (weight, bias))

@@ -218,8 +218,10 @@ def _batch(
     n, channels = input._array.shape[:2]
     view = (n, channels, prod(input._array.shape[2:]))
     own = input._dtype
-    if weight is not None and weight._dtype is not own and own.itemsize < 4:
-        input = input.to(weight._dtype)
+    if any(x is not None and x._dtype is not own for x in (weight, bias)):  # in the widest of them, as PyTorch does
+        wide = max((x._dtype for x in (input, weight, bias) if x is not None), key=lambda d: d.itemsize)
+        weight, bias = (None if x is None else x.to(wide) for x in (weight, bias))
+        input = input.to(wide)
     out, mean, var = _normalized(input, weight, bias, view=view, axes=(0, 2), affine=(1, channels, 1), eps=eps)
     count = view[0] * view[2]
     _keep(running_mean, reshape(mean, (channels,)), momentum)
