@@ -364,7 +364,8 @@ def launcher(kernel: str | Callable | None, op: str) -> Callable:
     if callable(kernel):
         return kernel
     if kernel is None:
-        raise NotImplementedError(f"{op} has no kernel on cuda yet; run it on the CPU: tensor.cpu()")
+        shown = op.removesuffix("_op")
+        raise NotImplementedError(f"{shown} has no kernel on cuda yet; run it on the CPU: tensor.cpu()")
     module, _, function = kernel.partition(".")
     return getattr(import_module(f"naiad.kernels.{module}"), function)
 

@@ -35,8 +35,9 @@ def launch(op: Any, start: Callable, outs: Sequence[DeviceArray], arrays: Sequen
     """
     mode = op.parts
     if mode is None or (len(outs) > 1 and mode != "whole"):
+        shown = op.name.removesuffix("_op")
         raise NotImplementedError(
-            f"{op.name} has no kernel on cuda for complex tensors yet; run it on the CPU: tensor.cpu()"
+            f"{shown} has no kernel on cuda for complex tensors yet; run it on the CPU: tensor.cpu()"
         )
     target = outs[0] if len(outs) == 1 else tuple(outs)
     if "." in mode:

@@ -69,8 +69,8 @@ def _is_zero_dim_cpu(x: Any) -> bool:
 def _device_mix(op: Op, xs: Sequence) -> str:
     where = ", ".join(f"{n} on {x.device}" for n, x in zip(_names(op, xs), xs, strict=True) if isinstance(x, Tensor))
     return (
-        f"{op.name}: Expected all tensors to be on the same device, but found at least two devices: {where}. "
-        "Move them together with .to(device)"
+        f"{op.name.removesuffix('_op')}: Expected all tensors to be on the same device, but found at least two "
+        f"devices: {where}. Move them together with .to(device)"
     )
 
 
@@ -147,6 +147,11 @@ def deliver(result: Tensor, out: Tensor) -> Tensor:
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad. Drop out=, or call it under no_grad()"
+        )
+    if out._device is not result._device:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices: "
+            f"out= on {out._device}, the result on {result._device}. Make out= on {result._device}"
         )
     if out._array.shape != result._array.shape:
         if out.numel():

@@ -193,6 +193,12 @@ def flat_numbers(mask: Tensor) -> Tensor:
 
 def merge(view: Tensor, picks: list[tuple[int, Tensor]]) -> Pick:
     """One tensor of numbers in the merged dimensions that all picks speak of."""
+    for _, entry in picks:
+        if entry._device is not view._device and entry._device.kind != CPU:
+            raise RuntimeError(
+                "indices should be either on cpu or on the same device as the indexed tensor "
+                f"({view._device}), but found one on {entry._device}. Move it with .to({str(view._device)!r})"
+            )
     if len(picks) == 1:
         at, entry = picks[0]
         if entry._dtype.kind != BOOL:
