@@ -19,7 +19,8 @@ from naiad.kernels.elementwise import BLOCK, FLAT, HEADER, ONCE, STRIDED, _Gener
 from naiad.kernels.geometry import Shape, needs_int64
 from naiad.kernels.launch import bind, block_for, cdiv
 
-NARROW = 256  # complex128: functions of more than two elements a thread would not fit into its registers
+# Elements of a program: functions of more than four, or two, elements a thread would not fit into its registers.
+BLOCKS = {"complex64": 512, "complex128": 256}
 COMPLEX_HEADER = HEADER.replace("import maths", "import complex_maths, maths")
 PARTS = {np.dtype(name): np.dtype(part) for name, part in PART.items()}
 
@@ -53,7 +54,7 @@ def prepare(
     numbers = tuple(d for i in values for d in ((PART[dtypes[i]],) * 2 if dtypes[i] in PART else (dtypes[i],)))
     doubled = (out_dtype in PART, *(dtypes[i] in PART for i in places))
 
-    any_wide = "complex128" in (*dtypes, out_dtype)
+    on_gpu = min(BLOCKS.get(d, BLOCK) for d in (*dtypes, out_dtype))
 
     def split(value: Any, dtype: str) -> tuple:
         return (value.real, value.imag) if dtype in PART else (value,)
@@ -64,7 +65,7 @@ def prepare(
         steps = tuple(tuple(2 * s for s in own) if two else own for own, two in zip(steps, doubled, strict=True))
         wide = needs_int64((2, *sizes), [(1, *own) for own in steps])
         count = prod(shape)
-        block = block_for(count, NARROW if any_wide else BLOCK)
+        block = block_for(count, on_gpu)
         dims = sizes[1:] if STRIDED in layout else ()
         walks = [step for own, how in zip(steps, layout, strict=True) if how == STRIDED for step in own]
         kernel = generator.kernel(layout, len(sizes), wide)
