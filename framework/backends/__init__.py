@@ -108,13 +108,11 @@ def _flag(name: str, value: Any) -> bool:
 
 def _apply() -> None:
     """Tell the kernels, and forget what was launched under other switches."""
-    from naiad.core import replay
-    from naiad.kernels import precision
+    from naiad.core import backend
 
-    chosen = {"matmul": cuda.matmul.fp32_precision == "tf32", "conv": cudnn.conv.fp32_precision == "tf32"}  # type: ignore[attr-defined]
-    if chosen != precision.single:
-        precision.single.update(chosen)
-        replay.forget()
+    conv: Precision = cudnn.conv  # type: ignore[attr-defined]
+    matrices, images = cuda.matmul.fp32_precision == "tf32", conv.fp32_precision == "tf32"
+    backend.allow_single_precision({"matmul": matrices, "conv": images})
 
 
 def set_float32_matmul_precision(precision: str) -> None:
@@ -184,3 +182,5 @@ cuda = SimpleNamespace(
 )
 mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)
 sys.modules[__name__].__class__ = _Backends
+for _name in ("cuda", "cudnn", "mps"):  # so that `import naiad.backends.cudnn as cudnn` finds it
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name]

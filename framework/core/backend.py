@@ -370,6 +370,14 @@ def launcher(kernel: str | Callable | None, op: str) -> Callable:
     return getattr(import_module(f"naiad.kernels.{module}"), function)
 
 
+def allow_single_precision(chosen: dict[str, bool]) -> None:
+    """Which families ("matmul", "conv") may multiply float32 in tf32; launches under another choice are forgotten."""
+    single = import_module("naiad.kernels.precision").single
+    if chosen != single:
+        single.update(chosen)
+        import_module("naiad.core.replay").forget()
+
+
 def primitive(op: Any, xs: Sequence, arrays: Sequence, attrs: dict, home: device) -> Sequence:
     """Run an op's launch function on fresh outputs of the shapes and dtypes that its rule gives.
 
