@@ -307,3 +307,32 @@ def final_loss(mixed: bool, steps: int = 60) -> float:
 def test_a_gpt_in_bfloat16_ends_within_1_percent_of_float32() -> None:
     full, mixed = final_loss(False), final_loss(True)
     assert abs(mixed - full) < 0.01 * full, f"float32 {full:.4f}, bfloat16 {mixed:.4f}"
+
+
+def first_losses(device: str, mixed: bool, steps: int = 3) -> list[float]:
+    """The losses of the first steps of the GPT on a device."""
+    naiad.manual_seed(0)
+    model = gpt(naiad).to(device)
+    optimizer = naiad.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for x, y in batches("gpt", steps):
+        targets = naiad.from_numpy(y[:2]).to(device).reshape(-1)
+        with naiad.autocast(device, naiad.bfloat16, enabled=mixed):
+            logits = model(naiad.from_numpy(x[:2]).to(device))
+            loss = naiad.nn.functional.cross_entropy(logits.reshape(-1, 50), targets)
+        assert logits.dtype is (BF16 if mixed else F32)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(p.dtype is p.grad.dtype is F32 for p in model.parameters())
+    return losses
+
+
+@pytest.mark.skipif(not naiad.cuda.is_available(), reason="needs a cuda device, or NAIAD_CUDA=interpret")
+def test_a_gpt_in_bfloat16_on_cuda_is_that_of_the_cpu() -> None:
+    full, here, there = first_losses("cpu", False), first_losses("cpu", True), first_losses("cuda", True)
+    assert here != full
+    np.testing.assert_allclose(there, here, rtol=2**-8)  # two roundings to bfloat16's eight bits
+    np.testing.assert_allclose(there, full, rtol=0.01)
+    np.testing.assert_allclose(first_losses("cuda", False), full, rtol=1e-5)

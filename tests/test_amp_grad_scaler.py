@@ -60,6 +60,32 @@ def test_a_step_is_skipped_on_inf_and_the_next_one_works(device: str) -> None:
     assert scaler.get_scale() == 1024.0
 
 
+@pytest.mark.skipif(not naiad.cuda.is_available(), reason="needs a cuda device, or NAIAD_CUDA=interpret")
+def test_training_in_float16_on_cuda_backs_off_from_a_scale_that_overflows() -> None:
+    """The first steps are skipped until the scale fits; those that follow learn."""
+    naiad.manual_seed(3)
+    model = naiad.nn.Sequential(naiad.nn.Linear(8, 16), naiad.nn.GELU(), naiad.nn.Linear(16, 1)).cuda()
+    optimizer = naiad.optim.AdamW(model.parameters(), lr=0.02)
+    scaler = naiad.amp.GradScaler("cuda", init_scale=2.0**24, growth_interval=100)
+    x = naiad.randn(32, 8).cuda()
+    y = x[:, :1] - x[:, 1:2]
+    losses, taken = [], []
+    for _ in range(24):
+        before, scale = model[0].weight.detach().clone(), scaler.get_scale()
+        with naiad.autocast("cuda"):
+            loss = naiad.nn.functional.mse_loss(model(x), y)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        losses.append(loss.item())
+        taken.append(not naiad.equal(before, model[0].weight))
+        assert scaler.get_scale() == (scale if taken[-1] else scale / 2)
+    skipped = taken.index(True)
+    assert 2 <= skipped <= 16 and all(taken[skipped:])
+    assert len(set(losses[: skipped + 1])) == 1 and losses[-1] < 0.8 * losses[0]
+
+
 def test_float16_gradients_that_would_vanish_are_kept() -> None:
     """A gradient of 1e-8 is 0 in float16; scaled by 2 ** 16 it is not, and the scale that overflows backs off."""
     found = {}

@@ -88,7 +88,7 @@ def gpt(m: Any) -> Any:
             self.head.weight = self.tokens.weight
 
         def forward(self, x: Any) -> Any:
-            h = self.tokens(x) + self.positions(m.arange(x.shape[1]))
+            h = self.tokens(x) + self.positions(m.arange(x.shape[1], device=x.device))
             for block in self.blocks:
                 h = block(h)
             return self.head(self.norm(h))
