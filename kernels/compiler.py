@@ -123,8 +123,9 @@ def compiled(
 def key_of(kernel: Any, spec: Specialization, options: Options, arch: int) -> str:
     """The name under which the cache has a specialized kernel."""
     constants = tuple((i, _constant(v)) for i, v in spec.constants)
+    checks = ("asserts",) if asserts(kernel) else ()
     return cubin_cache.key(
-        source_hash(kernel), spec.signature, constants, spec.divisible, options, arch, triton.__version__
+        source_hash(kernel), spec.signature, constants, spec.divisible, options, arch, triton.__version__, *checks
     )
 
 
@@ -141,6 +142,8 @@ def _compile(kernel: Any, spec: Specialization, options: Options, arch: int) -> 
         attrs={(i,): [["tt.divisibility", 16]] for i in spec.divisible},
     )
     settings = dict(zip(("num_warps", "num_stages", "enable_fp_fusion"), options, strict=True))
+    # Assertions are compiled in, as in the index kernels of PyTorch; checks of integers, which may wrap, are not.
+    settings |= {"debug": asserts(kernel), "sanitize_overflow": False}
     # Triton's own cache knows lines and paths; ours is the one that is kept.
     with tempfile.TemporaryDirectory(prefix="naiad-triton-") as place, triton.knobs.cache.scope():
         triton.knobs.cache.dir = place
@@ -204,6 +207,16 @@ def source_hash(kernel: Any) -> str:
     return found
 
 
+def asserts(kernel: Any) -> bool:
+    """Whether a kernel, or a device function that it calls, has a `tl.device_assert`: mostly of an index's range."""
+    found = _asserts.get(id(kernel))
+    if found is None:
+        found = _asserts[id(kernel)] = any("device_assert(" in text for text in _reached(kernel, {}).values())
+        _kept.append(kernel)
+    return found
+
+
+_asserts: dict[Any, bool] = {}
 _kept: list[Any] = []
 
 

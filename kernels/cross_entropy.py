@@ -25,11 +25,14 @@ from naiad.kernels.rows import accumulator, row_tile
 
 
 @triton.jit
-def _class_of(target_ptr, w_ptr, row, there, ignore, n, WEIGHT: tl.constexpr, ACC: tl.constexpr):
+def _class_of(
+    target_ptr, w_ptr, row, there, ignore, n, WEIGHT: tl.constexpr, ACC: tl.constexpr, CHECK: tl.constexpr = False
+):
     """Class (0 where it does not count), whether it counts, and its weight."""
     target = tl.load(target_ptr + row, mask=there, other=0).to(tl.int64)
     counts = there & (target != ignore)
-    tl.device_assert((~counts) | ((target >= 0) & (target < n)), "index of a class out of range in cross_entropy")
+    if CHECK:
+        tl.device_assert((~counts) | ((target >= 0) & (target < n)), "index of a class out of range in cross_entropy")
     target = tl.where(counts & (target >= 0) & (target < n), target, 0)
     weight = counts.to(ACC)
     if WEIGHT:
@@ -57,7 +60,7 @@ def _cross_entropy_fwd(
         row = row.to(tl.int64)
     there = row < rows
     base = (row // inner) * (n * inner) + row % inner
-    target, counts, weight = _class_of(target_ptr, w_ptr, row, there, ignore, n, WEIGHT, ACC)
+    target, counts, weight = _class_of(target_ptr, w_ptr, row, there, ignore, n, WEIGHT, ACC, True)
     own = tl.load(x_ptr + base + target * inner, mask=there, other=0).to(ACC)
     none = tl.zeros([1], ACC)
     minus_infinity = tl.full([1, 1], float("-inf"), ACC)

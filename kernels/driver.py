@@ -180,7 +180,8 @@ def _on(device: int, call: Callable, *args: Any) -> None:
 def _refused(kernel: Any, grid: tuple, device: int, error: Exception) -> RuntimeError:
     return RuntimeError(
         f"{kernel.__name__}: the driver does not launch it on cuda:{device} (grid {tuple(grid)}): {error}. After an "
-        "illegal address no launch works until the process is started anew; the kernel before this one is at fault "
+        "assertion that failed, which the process has printed, mostly of an index out of range, and after an illegal "
+        "address no launch works until the process is started anew; the kernel before this one is at fault "
         "then, and NAIAD_CUDA=interpret checks what each kernel reads and writes"
     )
 
