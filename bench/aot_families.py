@@ -35,30 +35,34 @@ def normalizations(array: Callable) -> dict[str, Callable[[], None]]:
     views = {
         "layer norm": ((8192, 4096), (1,), (1, 4096)),
         "layer norm long": ((64, 50_000), (1,), (1, 50_000)),
+        "rms norm": ((8192, 4096), (1,), (1, 4096)),
         "batch norm": ((64, 256, 3136), (0, 2), (1, 256, 1)),
         "group norm": ((64, 32, 8, 3136), (2, 3), (1, 32, 8, 1)),
     }
 
-    def forward(dtype, view, axes, affine):
+    def operands(dtype, view, axes, affine):
+        own = "float32" if dtype == BF16 else dtype
         kept = tuple(1 if d in axes else n for d, n in enumerate(view))
-        outs = (array(view, dtype), array(kept, dtype), array(kept, dtype))
-        norm.normalize(
-            outs, array(view, dtype), *[array(affine, dtype)] * 2, view=view, axes=axes, affine=affine, eps=1
-        )
+        return array(view, dtype), array(affine, dtype), array(kept, own), array(kept, own)
 
-    def backward(dtype, view, axes, affine):
-        kept = tuple(1 if d in axes else n for d, n in enumerate(view))
-        facts = dict(view=view, axes=axes, affine=affine, eps=1e-5)
-        x, statistics = array(view, dtype), [array(kept, dtype)] * 2
-        norm.normalize_grad(array(view, dtype), x, x, array(affine, dtype), *statistics, **facts)
-        norm.normalize_weight_grad(array(affine, dtype), x, x, *statistics, **facts)
+    def forward(dtype, centred, *facts):
+        x, w, *statistics = operands(dtype, *facts)
+        named = dict(zip(("view", "axes", "affine"), facts, strict=True), eps=1e-5, centred=centred)
+        norm.normalize((array(facts[0], dtype), *statistics), x, w, w if centred else None, **named)
+
+    def backward(dtype, centred, *facts):
+        x, w, *statistics = operands(dtype, *facts)
+        named = dict(zip(("view", "axes", "affine"), facts, strict=True), eps=1e-5, centred=centred)
+        norm.normalize_grad(array(facts[0], dtype), x, x, w, *statistics, **named)
+        norm.normalize_weight_grad(array(facts[2], dtype), x, x, *statistics, **named)
 
     cases = {}
     for name, facts in views.items():
-        for dtype in (BF16, "float32") if name == "layer norm" else (BF16,):
-            cases[f"{name} {dtype}"] = lambda dtype=dtype, facts=facts: forward(dtype, *facts)
-            cases[f"{name} backward {dtype}"] = lambda dtype=dtype, facts=facts: backward(dtype, *facts)
-    cases["layer norm float64"] = lambda: forward("float64", *views["layer norm"])
+        for dtype in (BF16, "float32") if name in ("layer norm", "rms norm") else (BF16,):
+            given = (dtype, name != "rms norm", *facts)
+            cases[f"{name} {dtype}"] = lambda given=given: forward(*given)
+            cases[f"{name} backward {dtype}"] = lambda given=given: backward(*given)
+    cases["layer norm float64"] = lambda: forward("float64", True, *views["layer norm"])
     return cases
 
 

@@ -35,7 +35,7 @@ TILES = (
 )
 # The same with dropout, whose numbers take registers too, and for masks that are added to float32.
 SMALLER = (
-    {"out": (128, 32), "query": (64, 32), "key": (16, 64), "value": (32, 64), "mask": (64, 32)},
+    {"out": (128, 32), "query": (64, 32), "key": (16, 64), "value": (16, 64), "mask": (64, 16)},
     {"out": (32, 32), "query": (32, 16), "key": (32, 16), "value": (32, 32), "mask": (32, 16)},
 )
 
