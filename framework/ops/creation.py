@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver, number_dtype
-from naiad.core.dtype import FROM_NUMPY, dtype, int64
+from naiad.core.dtype import FROM_NUMPY, dtype, int64, promote_types
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import from_numpy as dtype_of
 from naiad.core.op import public
@@ -160,25 +161,26 @@ def array_from(data: Any, of: dtype | None) -> np.ndarray:
     if isinstance(data, (np.ndarray, np.generic)):
         chosen = of or dtype_of(data.dtype)
         return np.array(data, chosen.np, order="C")
-    unpacked = _unpack(data)
+    kinds: dict[Any, Any] = {}
+    unpacked = _unpack(data, kinds)
     try:
         array = np.array(unpacked)
     except ValueError as error:
         raise ValueError(f"tensor(): the nested sequences have different lengths: {error}") from None
-    if of is None:
-        of = _inferred(array, data)
+    if of is None or array.dtype.kind in "US":
+        of = _inferred(data, kinds)
     if array.dtype == object:
         if not _all_ints(unpacked):
-            raise TypeError(f"tensor(): could not infer a dtype for {type(data).__name__}: {data!r:.80}")
-        raise RuntimeError("Overflow when unpacking long long: an integer does not fit int64")
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"tensor(): new(): invalid data type '{array.dtype.name}' in {data!r:.80}")
-    if of.kind == 1 and array.dtype.kind in "iu" and array.size:
+            raise TypeError(f"tensor(): could not make numbers of {data!r:.80}")
+        raise ValueError("Overflow when unpacking long long: an integer does not fit int64")
+    if of.kind == 1 and array.dtype.kind in "iu" and array.dtype != of.np and array.size:
         _check_fits(array, of)
     return np.asarray(array, of.np, order="C")
 
 
 def _check_fits(array: np.ndarray, of: dtype) -> None:
+    if of is int64:
+        raise ValueError("Overflow when unpacking long long: an integer does not fit int64")
     info = np.iinfo(of.np)
     if array.min() < info.min or array.max() > info.max:
         raise RuntimeError(f"tensor(): a value cannot be converted to type {of.name} without overflow")
@@ -188,31 +190,61 @@ def _all_ints(data: Any) -> bool:
     return all(_all_ints(d) for d in data) if isinstance(data, (list, tuple)) else isinstance(data, int)
 
 
-def _unpack(data: Any) -> Any:
-    """Sequences with tensors and arrays in them as sequences of numbers."""
-    if isinstance(data, Tensor):
-        return data.detach().cpu()._array
+_PYTHON = frozenset((int, float, bool, complex))
+
+
+def _unpack(data: Any, kinds: dict[Any, Any]) -> Any:
+    """Sequences with tensors and arrays in them as sequences of numbers; `kinds` gets each kind, with one of it."""
     if isinstance(data, (list, tuple, range)):
-        return [_unpack(d) for d in data]
+        types = set(map(type, data))
+        if types <= _PYTHON or all([kind in _PYTHON or issubclass(kind, np.generic) for kind in types]):
+            for kind in types:
+                kinds[kind] = kind
+            return data
+        return [_unpack(d, kinds) for d in data]
+    if isinstance(data, Tensor):
+        kinds[data._dtype] = data
+        return data.detach().cpu()._array
     if hasattr(data, "__array__") and not isinstance(data, (np.ndarray, np.generic)):
-        return np.asarray(data)
+        data = np.asarray(data)
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        return _unpack(list(data), kinds)
+    kinds[data.dtype if isinstance(data, np.ndarray) else type(data)] = data
     return data
 
 
-def _inferred(array: np.ndarray, data: Any) -> dtype:
-    """Python floats have the default dtype, ints int64; NumPy values in a list keep theirs."""
-    if array.size == 0 and array.dtype == np.float64:
-        return default_dtype()
-    if array.dtype.kind == "b":
+def _inferred(data: Any, kinds: dict[Any, Any]) -> dtype:
+    """Python floats have the default dtype, ints int64, all else its own; the dtype that all of them promote to."""
+    found: dtype | None = None
+    for kind, example in kinds.items():
+        of = _dtype_of_kind(kind, example, data)
+        found = of if found is None else promote_types(found, of)
+    return default_dtype() if found is None else found
+
+
+def _dtype_of_kind(kind: Any, example: Any, data: Any) -> dtype:
+    if isinstance(kind, dtype):
+        return kind
+    if isinstance(kind, np.dtype):
+        return dtype_of(kind)
+    if issubclass(kind, np.generic):
+        return dtype_of(np.dtype(kind))
+    if issubclass(kind, bool):
         return bool_
-    if array.dtype.kind in "iu":
+    if issubclass(kind, int):
         return int64
-    first = data
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    if isinstance(first, (Tensor, np.ndarray, np.generic)):
-        return FROM_NUMPY.get(array.dtype, default_dtype())
-    return default_dtype().to_complex() if array.dtype.kind == "c" else default_dtype()
+    if issubclass(kind, float):
+        return default_dtype()
+    if issubclass(kind, complex):
+        return default_dtype().to_complex()
+    if issubclass(kind, str):
+        first = data
+        while isinstance(first, (list, tuple)) and first:
+            first = first[0]
+        if first is not data and isinstance(first, str):
+            raise ValueError("too many dimensions 'str': tensor() is made of numbers")
+        raise TypeError(f"new(): invalid data type 'str': tensor() is made of numbers, got {example!r:.40}")
+    raise RuntimeError(f"Could not infer dtype of {kind.__name__}: tensor() is made of numbers, got {example!r:.40}")
 
 
 def legacy_tensor(cls: type, *args: Any, device: Any = None, dtype: dtype | None = None) -> Tensor:
