@@ -85,7 +85,7 @@ def test_names_that_other_peoples_code_imports():
         "loss": ["_Loss", "_WeightedLoss"],
         "module": ["_addindent", "_IncompatibleKeys"],
         "pooling": ["_MaxPoolNd", "_AvgPoolNd"],
-        "utils": ["_ntuple", "_pair", "_quadruple", "_single", "_triple"],
+        "utils": ["_ntuple", "_pair", "_quadruple", "_single", "_triple", "consume_prefix_in_state_dict_if_present"],
     }
     for path, wanted in names.items():
         for name in wanted:

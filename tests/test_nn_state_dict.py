@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import pytest
-from nn_oracle import same
+from nn_oracle import same, torch
 
 import naiad
 from naiad import nn
@@ -151,3 +151,12 @@ def test_a_class_may_migrate_its_own_format():
     net.load_state_dict(given)
     assert net[0].gain.sum() == 0
     assert list(given) == ["0.scale"]
+
+
+@pytest.mark.parametrize("t", [naiad, torch], ids=["naiad", "torch"])
+def test_the_prefix_of_a_wrapped_module_is_taken_off(t):
+    state = t.nn.DataParallel(model(t)).state_dict()
+    t.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    assert list(state) == list(model(t).state_dict())
+    assert list(state._metadata) == ["", "body", "norm"]
+    model(t).load_state_dict(state)

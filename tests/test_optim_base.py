@@ -131,6 +131,11 @@ def test_repr_and_defaults_are_torchs(name):
     assert ours.defaults == theirs.defaults
 
 
+def test_repr_of_groups():
+    ours, theirs = (t.optim.SGD([{"params": t.ones(1)}, {"params": t.zeros(2), "lr": 1}], 0.5) for t in (naiad, torch))
+    assert repr(ours) == repr(theirs)
+
+
 def test_zero_grad():
     p, q = with_grad(2), leaf(2)
     opt = SGD([p, q])

@@ -160,3 +160,11 @@ def test_names_of_nodes():
     x = naiad.ones(2, requires_grad=True)
     names = [y.grad_fn.name() for y in (x.sum(), x.mean(), x * 2, x.exp())]
     assert names == ["SumBackward0", "MeanBackward0", "MulBackward0", "ExpBackward0"]
+
+
+def test_backends_are_modules_to_import():
+    import naiad.backends.cudnn as cudnn
+    from naiad.backends.cuda import matmul
+
+    assert cudnn is naiad.backends.cudnn
+    assert matmul is naiad.backends.cuda.matmul
