@@ -19,7 +19,7 @@ from naiad.kernels.geometry import Shape, collapse, needs_int64, reach
 from naiad.kernels.indexing import _WIDE
 from naiad.kernels.launch import block_for, cdiv, launch
 
-BLOCK = 1024
+BLOCK = 512
 DIMS = 4  # that a kernel knows: more, which stay only where none merge, are walked over by the host
 
 

@@ -184,7 +184,9 @@ def _run_weigh(out: Any, terms: Any, x: Any, y: Any, dim: int, reverse: bool) ->
         return
     if not out.shape:  # a row of one
         out, terms, x, y = (a.view((1,), (1,)) for a in (out, terms, x, y))
-    numbers, grid, facts = _facts(x, dim)
+    numbers, _, facts = _facts(x, dim)
+    facts["ROWS"] = max(facts["ROWS"] // 2, 1)  # three operands take more registers than one
+    grid = (cdiv(numbers[0], facts["ROWS"]),)
     acc = _accumulator(x.dtype.name)
     launch(
         _weigh, grid, out, contiguous(terms), contiguous(x), contiguous(y), *numbers, REVERSE=reverse, ACC=acc, **facts
