@@ -183,6 +183,27 @@ def test_the_same_normals_as_on_the_cpu() -> None:
         assert_same([naiad.randn(5, 3, dtype=dtype, device="cuda")], [cpu], 1e-6, 1e-6, "normals")
 
 
+def test_uniforms_have_two_parts() -> None:
+    naiad.manual_seed(11)
+    cpu = naiad.rand(5, 3, dtype=naiad.complex64)
+    naiad.manual_seed(11)
+    assert_same([naiad.rand(5, 3, dtype=naiad.complex64, device="cuda")], [cpu], 1e-6, 1e-6, "uniforms")
+    assert (cpu.imag > 0).any()
+
+
+def test_what_asks_only_whether_elements_are_0() -> None:
+    x = naiad.tensor([[0j, 1j, 0j], [0j, 2 + 0j, 0j]])
+    for ask in (
+        lambda t: t.any(1),
+        lambda t: t.all(0),
+        lambda t: naiad.count_nonzero(t),
+        lambda t: t.nonzero(),
+        lambda t: naiad.argwhere(t),
+        lambda t: naiad.tensor([bool(t[0, 1]), bool(t[0, 0])]),
+    ):
+        assert_same([ask(x.to("cuda"))], [ask(x)], 0, 0, "truth")
+
+
 def test_printing() -> None:
     x = naiad.tensor([[1 + 2j, -0.5j], [3.25 + 0j, 1e-3 - 1j]])
     assert repr(x.to("cuda")) == repr(x)[:-1] + ", device='cuda:0')"

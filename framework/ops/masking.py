@@ -140,6 +140,8 @@ class _Nonzero(Primitive):
         if home.kind != CUDA:
             raise NotImplementedError("nonzero: the shape of the result depends on the values, and meta has none")
         (x,) = arrays
+        if x.dtype.kind == "c":
+            x = backend.launcher("complex_parts.is_not_zero", self.name)(x)
         ends = backend.launcher("select.count", self.name)(x)
         last = ends.view((1,), (1,), ends.offset + ends.size - 1)
         found = int(backend.download(last)[0]) if ends.size else 0

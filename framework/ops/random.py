@@ -42,7 +42,10 @@ def draw_uniform(
     high: float = 1.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Uniforms from a generator's stream, which moves on."""
+    """Uniforms from a generator's stream, which moves on; of complex numbers both parts."""
+    if of.kind == 3:
+        pairs = draw_uniform((*shape, 2), of.to_real(), where, low, high, generator)
+        return PUBLIC["naiad"]["view_as_complex"](pairs)
     seed, offset = generator_for(where, generator).advance(prod(shape) * lanes_per_value(of.np))
     return uniform_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, low=low, high=high)
 
@@ -53,12 +56,6 @@ def units(n: int, wide: bool, where: device, generator: Generator | None) -> np.
     of = np.dtype(np.float64 if wide else np.float32)
     seed, offset = generator_for(where, generator).advance(n * lanes_per_value(of))
     return unit_uniform(seed, offset, n, of)
-
-
-def standard_normals(n: int, wide: bool, where: device, generator: Generator | None) -> np.ndarray:
-    """n standard normals, as float32 or float64."""
-    seed, offset = generator_for(where, generator).advance(_lanes_of_normals(n, wide))
-    return _normals(seed, offset, n, np.dtype(np.float64 if wide else np.float32))
 
 
 def _lanes_of_normals(n: int, wide: bool) -> int:
@@ -165,14 +162,10 @@ def draw_normal(
 ) -> Tensor:
     """Normals from a generator's stream; log: exp of them. Complex ones have parts of variance std**2 / 2 each."""
     n = prod(shape)
-    real = of.to_real()
-    if of.kind == 3 and where.kind == CUDA:
-        pairs = draw_normal((*shape, 2), real, where, 0.0, std / 2**0.5, generator)
+    if of.kind == 3:
+        pairs = draw_normal((*shape, 2), of.to_real(), where, 0.0, std / 2**0.5, generator)
         made = PUBLIC["naiad"]["view_as_complex"](pairs)
         return made + mean if mean else made
-    if of.kind == 3:
-        parts = standard_normals(2 * n, real.itemsize == 8, where, generator) * real.np.type(std / 2**0.5)
-        return delivered(parts.view(of.np) + of.np.type(mean), shape, of, where)
     seed, offset = generator_for(where, generator).advance(_lanes_of_normals(n, of.itemsize == 8))
     return normal_op(shape=shape, dtype=of, device=where, seed=seed, offset=offset, mean=mean, std=std, log=log)
 
