@@ -237,6 +237,7 @@ def drawn(array: Callable) -> dict[str, Callable[[], None]]:
         "cauchy": lambda: draws.cauchy(array((4096, 4096), BF16), median=0.0, sigma=1.0, **at),
         "geometric": lambda: draws.geometric(array((4096, 4096), I64), p=0.5, **at),
         "dropout noise": lambda: draws.dropout_noise(array((4096, 4096), BF16), p=0.1, scale=1.1, **at),
+        "dropout": lambda: draws.dropout(array((4096, 4096), BF16), array((4096, 4096), BF16), p=0.1, scale=1.1, **at),
     }
 
 

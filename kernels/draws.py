@@ -15,6 +15,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 from naiad.kernels import maths
+from naiad.kernels.copy import contiguous
 from naiad.kernels.launch import Scalar, block_for, cdiv, launch
 from naiad.kernels.random import _lanes
 
@@ -116,6 +117,17 @@ def _dropout_noise(out_ptr, seed, offset, threshold, scale, numel, BLOCK: tl.con
     tl.store(out_ptr + i, value.to(out_ptr.dtype.element_ty), mask=i < numel)
 
 
+@triton.jit
+def _dropout(out_ptr, x_ptr, seed, offset, threshold, scale, numel, BLOCK: tl.constexpr):
+    """x times what `_dropout_noise` draws, which is stored nowhere."""
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    drawn = tl.interleave(tl.interleave(a, c), tl.interleave(b, d)).to(tl.uint64)
+    noise = tl.where(drawn >= threshold, tl.zeros([4 * BLOCK], scale.dtype) + scale, tl.zeros([4 * BLOCK], scale.dtype))
+    i = tl.program_id(0).to(tl.int64) * (4 * BLOCK) + tl.arange(0, 4 * BLOCK)
+    x = tl.load(x_ptr + i, mask=i < numel, other=0).to(scale.dtype)
+    tl.store(out_ptr + i, (x * noise).to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
 def normal(out: Any, *, seed: int, offset: int, mean: float, std: float, log: bool = False) -> None:
     """Fill out (a float dtype) with normals by Box-Muller (log: exp of them), in float32 (float64 for float64)."""
     double = out.dtype.name == "float64"
@@ -158,18 +170,29 @@ def integers(out: Any, *, seed: int, offset: int, low: int, high: int) -> None:
 
 def dropout_noise(out: Any, *, seed: int, offset: int, p: float, scale: float) -> None:
     """out = 0 with probability p, else scale; a lane decides by its upper 24 bits."""
+    _launch(_dropout_noise, out, seed, offset, 4, *_noise(out, p, scale))
+
+
+def dropout(out: Any, x: Any, *, seed: int, offset: int, p: float, scale: float) -> None:
+    """out = x times the noise of the same seed, offset, p and scale, rounded as that would be."""
+    rounded = float(np.asarray(scale, out.dtype))
+    _launch(_dropout, out, seed, offset, 4, *_noise(out, p, rounded), source=(contiguous(x),))
+
+
+def _noise(out: Any, p: float, scale: float) -> tuple[Scalar, Scalar]:
     threshold = ceil(float(np.float32(p)) * 2**24) << 8
-    kind = "float64" if out.dtype.name == "float64" else "float32"
-    _launch(_dropout_noise, out, seed, offset, 4, Scalar(threshold, "uint64"), Scalar(scale, kind))
+    return Scalar(threshold, "uint64"), Scalar(scale, "float64" if out.dtype.name == "float64" else "float32")
 
 
-def _launch(kernel: Any, out: Any, seed: int, offset: int, per_counter: int, *numbers: Any, **constants: Any) -> None:
+def _launch(
+    kernel: Any, out: Any, seed: int, offset: int, per_counter: int, *numbers: Any, source: tuple = (), **constants: Any
+) -> None:
     numel = prod(out.shape)
     if numel == 0:
         return
     counters = cdiv(numel, per_counter)
     block = block_for(counters, BLOCK, 16384)
     launch(
-        kernel, (cdiv(counters, block),), out, Scalar(seed & (2**64 - 1), "uint64"), Scalar(offset, "uint64"), *numbers,
-        numel, enable_fp_fusion=False, BLOCK=block, **constants,
+        kernel, (cdiv(counters, block),), out, *source, Scalar(seed & (2**64 - 1), "uint64"), Scalar(offset, "uint64"),
+        *numbers, numel, enable_fp_fusion=False, BLOCK=block, **constants,
     )  # fmt: skip

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core import backend
 from naiad.core.caution import warn
-from naiad.core.device import device
-from naiad.core.dtype import dtype
+from naiad.core.device import CPU_DEVICE, CUDA, device
+from naiad.core.dtype import FLOAT, FROM_NUMPY, dtype
 from naiad.core.elementwise import elementwise
 from naiad.core.inplace import inplace_call
 from naiad.core.op import PUBLIC, public, publish
-from naiad.core.primitive import factory
+from naiad.core.primitive import factory, primitive, same_as
 from naiad.core.random import generator_for, lanes
 from naiad.core.tensor import Tensor
 from naiad.ops.arithmetic import mul
@@ -40,6 +41,25 @@ def draw_noise(shape: tuple[int, ...], like: Tensor, p: float, scale: float) -> 
     return dropout_noise(shape=shape, dtype=like._dtype, device=home, seed=seed, offset=offset, p=p, scale=scale)
 
 
+def _launch(out: Any, input: Any, **facts: Any) -> None:
+    """A function in place of a name: such launches, of which no two are the same, are not kept to be repeated."""
+    backend.launcher("draws.dropout", "dropout")(out, input, **facts)
+
+
+@primitive(
+    name="dropout_op",
+    rule=same_as(),
+    kernel=_launch,
+    widen=False,
+    grad=(lambda g, seed, offset, p, scale: dropout_op(g, seed=seed, offset=offset, p=p, scale=scale),),
+)
+def dropout_op(input: np.ndarray, *, seed: int, offset: int, p: float, scale: float) -> np.ndarray:
+    """input times `dropout_noise`, which is drawn anew for the gradient and so need not be kept."""
+    of = FROM_NUMPY[input.dtype]
+    draw = dropout_noise.op.body
+    return input * draw(shape=input.shape, dtype=of, device=CPU_DEVICE, seed=seed, offset=offset, p=p, scale=scale)
+
+
 def _check(p: float) -> None:
     if not 0 <= p <= 1:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
@@ -47,7 +67,11 @@ def _check(p: float) -> None:
 
 def _dropped(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
     """input times noise of a shape that broadcasts to it."""
-    noise = draw_noise(shape, input, p, 0.0 if p == 1 else 1 / (1 - p))
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    if input._device.kind == CUDA and shape == input._array.shape and not inplace and input._dtype.kind == FLOAT:
+        seed, offset = generator_for(input._device).advance(prod(shape))
+        return dropout_op(input, seed=seed, offset=offset, p=p, scale=scale)
+    noise = draw_noise(shape, input, p, scale)
     return PUBLIC["Tensor"]["mul_"](input, noise) if inplace else mul(input, noise)
 
 
