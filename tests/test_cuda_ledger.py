@@ -100,17 +100,18 @@ def test_convolutions_are_counted(groups):
     assert found["conv_weight_grad"] == (each, x_bytes + w_bytes + y_bytes)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_counted(causal):
+def test_attention_is_counted(causal, dropout):
     """Two batches, three heads, four queries and five keys, of 8 numbers; values of 6."""
     q, k, v = (naiad.ones(2, 3, n, e, device="cuda", requires_grad=True) for n, e in ((4, 8), (5, 8), (5, 6)))
     g = naiad.ones(2, 3, 4, 6, device="cuda")
     with naiad.cuda.ledger() as made:
-        naiad.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal).backward(g)
+        naiad.nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal).backward(g)
     pairs = 2 * 3 * (1 + 2 + 3 + 4 if causal else 4 * 5)
     q_bytes, k_bytes, v_bytes, out_bytes, lse_bytes = (4 * 6 * n for n in (4 * 8, 5 * 8, 5 * 6, 4 * 6, 4))
     read = q_bytes + k_bytes + v_bytes
-    found = facts(made)
+    found = {op.removesuffix("_dropout"): told for op, told in facts(made).items()}
     assert found["attention_op"] == (2 * pairs * (8 + 6), read + out_bytes + lse_bytes)
     backward = read + 2 * out_bytes + lse_bytes  # the gradient of the result, too
     assert found["attention_query_grad"] == (2 * pairs * (8 + 6 + 8), backward + q_bytes)

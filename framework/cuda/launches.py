@@ -198,7 +198,8 @@ def _attention_grad(shapes: Sequence[Shape], causal: bool, keys: int, values: in
     return _attention(shapes[3:6], causal, keys, values)  # before them come g, out and lse
 
 
-# Launch functions of products -> operations, from the shapes of the operands and of the result, and the attributes.
+# Launch functions of products, or names of ops -> operations, from the shapes of the operands and of the result, and
+# the attributes.
 _PRODUCTS: dict[str, Callable[[Sequence[Shape], Shape, dict], int]] = {
     "matmul.matmul": lambda xs, out, _: 2 * prod(out) * xs[0][-1],
     "matmul.linear": lambda xs, out, _: 2 * prod(out) * xs[0][-1],
@@ -206,11 +207,12 @@ _PRODUCTS: dict[str, Callable[[Sequence[Shape], Shape, dict], int]] = {
     "conv.conv": lambda xs, out, _: 2 * prod(out) * prod(xs[1][1:]),
     "conv.conv_input_grad": lambda xs, out, _: 2 * prod(xs[0]) * prod(xs[1][1:]),
     "conv.conv_weight_grad": lambda xs, out, _: 2 * prod(xs[0]) * prod(out[1:]),
-    "attention.attention": lambda xs, out, given: _attention(xs[:3], given["causal"], 1, 1),
+    "attention_op": lambda xs, out, given: _attention(xs[:3], given["causal"], 1, 1),
     # Backward the scores are computed again, and the weights' gradient where it is needed.
-    "attention.query_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
-    "attention.key_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
-    "attention.value_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 1, 1),
+    "attention_query_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
+    "attention_key_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
+    "attention_value_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 1, 1),
+    "attention_mask_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 1, 1),
 }
 
 
@@ -229,6 +231,7 @@ def flops(op: Any, xs: Sequence, result: Any, attrs: dict | None = None) -> int 
         return len(recorded.prune(value)) * prod(out.shape) if hasattr(value, "name") else 0
     kernel = getattr(inner, "kernel", None)
     count = _PRODUCTS.get(kernel) if isinstance(kernel, str) else None
+    count = count or _PRODUCTS.get(inner.name.removesuffix("_dropout"))
     if count is None:
         return None
     return count([x._array.shape if isinstance(x, Tensor) else () for x in xs], out._array.shape, attrs or {})
