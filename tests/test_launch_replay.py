@@ -114,3 +114,31 @@ for _ in range(3):
 assert not any(callable(p) for k, p in replay._plans.items() if k[0].name == "one_hot")
 """
     )
+
+
+def test_complex_operands(run):  # noqa: F811
+    """Real kernels serve them in several launches, of parts at every other place, which come again as well."""
+    run(
+        HEAD
+        + """
+for dtype in (naiad.complex64, naiad.complex128):
+    check(lambda a, b: a @ b, (16, 32), (32, 8), dtype=dtype)
+    check(lambda x: x.sum(0), (300, 7), dtype=dtype)
+    check(lambda x: x.prod(1), (5, 7), dtype=dtype)
+    check(lambda x: x.t().clone(), (5, 7), dtype=dtype)
+    check(lambda x, i: x.index_select(0, i), (5, 7), naiad.tensor([0, 2]).cuda(), dtype=dtype)
+    check(lambda x: x.any(1), (5, 7), dtype=dtype)
+    x = naiad.ones(6, 4, dtype=dtype).cuda()
+    size = x.element_size() // 2
+    for view in (x, x.t(), x[1:, 2:]):
+        made = [launches(lambda a: a * a.conj(), view) for _ in range(4)]
+        assert len(made[0]) == 2 and made[1:] == made[:-1], made
+    last = launches(lambda a: a.imag.clone(), x)
+    assert last[0][4][1] == ("operand", 0, size), last
+    for _ in range(3):
+        x * (2 - 3j)
+        sent = stub.last()
+        values = sent.floats if size == 4 else sent.doubles
+        assert values[2:4] == [2.0, -3.0], sent
+"""
+    )
