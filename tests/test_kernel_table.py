@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import naiad
+from naiad.core.dtype import BOOL, FLOAT, INT
+from naiad.core.elementwise import Elementwise
 from naiad.core.op import OPS
 from naiad.core.primitive import Primitive
 
@@ -42,6 +44,22 @@ def test_the_kernels_that_entries_name_exist() -> None:
         for kernel in (op.kernel, op.parts if "." in (op.parts or "") else None):
             if isinstance(kernel, str):
                 assert callable(launcher(kernel, op.name)), op.name
+
+
+def test_every_elementwise_body_can_be_printed() -> None:
+    pytest.importorskip("triton", reason="kernels need the cuda extra: pip install 'naiad[cuda12]'")
+    from naiad.kernels.elementwise import prepare
+
+    primitives()
+    bodies = [op for op in OPS.values() if isinstance(op, Elementwise)]
+    assert len(bodies) > 100
+    for op in bodies:
+        for kind in op.kinds & {BOOL, INT, FLOAT}:
+            dtype = {BOOL: "bool", INT: "int64", FLOAT: "float32"}[kind]
+            dtypes = ["bool" if i in op.flags else dtype for i in range(len(op.operands))]
+            lines, value = op.traced()
+            source = prepare(op.name, op.operands, lines, value, dtypes, dtype).source(("flat",) * (1 + len(dtypes)))
+            assert "tl.store" in source, op.name
 
 
 @pytest.mark.skipif(not naiad.cuda.is_available(), reason="needs a cuda device: set NAIAD_CUDA=interpret")
