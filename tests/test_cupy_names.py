@@ -40,4 +40,6 @@ def test_methods():
 def test_parameters():
     event = inspect.signature(cupy.cuda.Event.__init__).parameters
     assert list(event)[1:3] == ["block", "disable_timing"]
-    assert {"non_blocking", "priority"} <= set(inspect.signature(cupy.cuda.Stream.__init__).parameters)
+    stream = set(inspect.signature(cupy.cuda.Stream.__init__).parameters)
+    # CuPy 13 knows no priorities, which naiad.cuda.Stream says when one is asked for.
+    assert {"non_blocking"} | ({"priority"} if int(cupy.__version__.split(".")[0]) >= 14 else set()) <= stream

@@ -188,7 +188,15 @@ def _new(index: int, priority: int) -> Any:
     if backend.simulated():
         return SimulatedStream(next(_handles))
     with device_guard(index):
-        return native().Stream(non_blocking=True, priority=priority) if priority else native().Stream(non_blocking=True)
+        if not priority:
+            return native().Stream(non_blocking=True)
+        try:
+            return native().Stream(non_blocking=True, priority=priority)
+        except TypeError:
+            raise RuntimeError(
+                f"Stream(priority={priority}): this CuPy has streams of one priority only: update it to 14 or newer, "
+                "or leave priority out"
+            ) from None
 
 
 def current_stream(device: Any = None) -> Stream:
