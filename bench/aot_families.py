@@ -8,6 +8,7 @@ from naiad.kernels import (
     conv,
     cross_entropy,
     draws,
+    embed,
     embedding,
     extremes,
     matmul,
@@ -206,6 +207,10 @@ def optimizers(array: Callable) -> dict[str, Callable[[], None]]:
 
 
 def elsewhere(array: Callable) -> dict[str, Callable[[], None]]:
+    def embedded(dtype):
+        out = array((4096, 4096), dtype)
+        embed.embed(out, array((4096, 1024), dtype), out.view((4096, 1024), (4096, 1), 1024))
+
     def moved(dtype):
         x, index = array((4096, 4096), dtype), array((4096, 4096), I64)
         places.pick(x, x, index, dim=1)
@@ -217,7 +222,8 @@ def elsewhere(array: Callable) -> dict[str, Callable[[], None]]:
             places.edge_pad(array((4096, 4100), dtype), x, **facts)
             places.edge_pad_grad(x, array((4096, 4100), dtype), shape=(4096, 4096), **facts)
 
-    return {"moved": lambda: moved(BF16), "moved int64": lambda: moved(I64)}
+    cases = {"moved": lambda: moved(BF16), "moved int64": lambda: moved(I64)}
+    return cases | {"embed": lambda: embedded(BF16), "embed float32": lambda: embedded("float32")}
 
 
 def drawn(array: Callable) -> dict[str, Callable[[], None]]:
@@ -235,6 +241,8 @@ def drawn(array: Callable) -> dict[str, Callable[[], None]]:
         "exponential": lambda: draws.exponential(array((4096, 4096)), lambd=1.0, **at),
         "exponential float64": lambda: draws.exponential(array((4096, 4096), "float64"), lambd=1.0, **at),
         "cauchy": lambda: draws.cauchy(array((4096, 4096), BF16), median=0.0, sigma=1.0, **at),
+        "poisson": lambda: draws.poisson(array((4096, 4096)), array((4096, 4096)), **at),
+        "binomial": lambda: draws.binomial(*[array((4096, 4096))] * 3, **at),
         "geometric": lambda: draws.geometric(array((4096, 4096), I64), p=0.5, **at),
         "dropout noise": lambda: draws.dropout_noise(array((4096, 4096), BF16), p=0.1, scale=1.1, **at),
         "dropout": lambda: draws.dropout(array((4096, 4096), BF16), array((4096, 4096), BF16), p=0.1, scale=1.1, **at),

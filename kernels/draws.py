@@ -90,6 +90,68 @@ def _inverted(
 
 
 @triton.jit
+def _begin(mean, deviation):
+    """Where a running sum of probabilities begins: at 0, or 20 deviations below the mean."""
+    k = tl.floor(mean - 20.0 * deviation - 20.0)
+    return tl.where(k < 64.0, 0.0, k)
+
+
+@triton.jit
+def _log_factorial(n):
+    """Stirling's series."""
+    n = tl.maximum(n, 1.0)
+    series = n * (libdevice.log(n) - 1.0) + 0.5 * libdevice.log(6.283185307179586 * n)
+    return series + (0.08333333333333333 - 1.0 / (360.0 * n * n)) / n
+
+
+@triton.jit
+def _poisson(out_ptr, rate_ptr, seed, offset, numel, BLOCK: tl.constexpr):
+    """Where a uniform falls in the running sum of the probabilities of 0, 1, 2 ...; as the NumPy twin."""
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    u = _uniforms(a, b, c, d, True)
+    i = tl.program_id(0).to(tl.int64) * (2 * BLOCK) + tl.arange(0, 2 * BLOCK)
+    rate = tl.load(rate_ptr + i, mask=i < numel, other=0).to(tl.float64)
+    tl.device_assert(rate >= 0, "invalid Poisson rate, expected rate to be non-negative")
+    k = _begin(rate, maths.sqrt(rate))
+    log = tl.where(k > 0, k * libdevice.log(tl.maximum(rate, 1.0)) - _log_factorial(k), 0.0)
+    chance = libdevice.exp(log - rate)
+    total = chance
+    active = u >= total
+    while tl.max(active.to(tl.int32), 0) > 0:
+        k += active.to(tl.float64)
+        chance = tl.where(active, chance * (rate / tl.maximum(k, 1.0)), chance)
+        total += tl.where(active, chance, 0.0)
+        active = active & (u >= total) & ((chance > 1e-20) | (k < rate))
+    tl.store(out_ptr + i, k.to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
+@triton.jit
+def _binomial(out_ptr, count_ptr, prob_ptr, seed, offset, numel, BLOCK: tl.constexpr):
+    """The same for successes among trials; probabilities above 1/2 count what does not succeed."""
+    a, b, c, d = _lanes(seed, offset, BLOCK)
+    u = _uniforms(a, b, c, d, True)
+    i = tl.program_id(0).to(tl.int64) * (2 * BLOCK) + tl.arange(0, 2 * BLOCK)
+    n = tl.load(count_ptr + i, mask=i < numel, other=0).to(tl.float64)
+    given = tl.load(prob_ptr + i, mask=i < numel, other=0).to(tl.float64)
+    p = tl.minimum(given, 1.0 - given, propagate_nan=tl.PropagateNan.ALL)
+    mean = n * p
+    k = _begin(mean, maths.sqrt(mean * (1.0 - p)))
+    ways = _log_factorial(n) - _log_factorial(k) - _log_factorial(n - k) + k * libdevice.log(tl.where(k > 0, p, 1.0))
+    chance = libdevice.exp(tl.where(k > 0, ways, 0.0) + (n - k) * libdevice.log1p(-p))
+    total = chance
+    odds = p / (1.0 - p)
+    active = u >= total
+    while tl.max(active.to(tl.int32), 0) > 0:
+        k += active.to(tl.float64)
+        chance = tl.where(active, chance * ((n - k + 1.0) / tl.maximum(k, 1.0) * odds), chance)
+        total += tl.where(active, chance, 0.0)
+        active = active & (u >= total) & ((chance > 1e-20) | (k < mean))
+    k = tl.minimum(k, n, propagate_nan=tl.PropagateNan.ALL)
+    k = tl.where(given > 0.5, n - k, k)
+    tl.store(out_ptr + i, k.to(out_ptr.dtype.element_ty), mask=i < numel)
+
+
+@triton.jit
 def _integers(out_ptr, seed, offset, low, choices, numel, PAIRS: tl.constexpr, ALL: tl.constexpr, BLOCK: tl.constexpr):
     """low + the high half of lane * choices, or if PAIRS a number of two lanes modulo choices (ALL: every one)."""
     a, b, c, d = _lanes(seed, offset, BLOCK)
@@ -158,6 +220,16 @@ def _invert(out: Any, seed: int, offset: int, kind: int, first: float, second: f
     double = out.dtype.name == "float64"
     numbers = [Scalar(x, "float64" if double else "float32") for x in (first, second)]
     _launch(_inverted, out, seed, offset, 2 if double else 4, *numbers, KIND=kind, DOUBLE=double)
+
+
+def poisson(out: Any, rate: Any, *, seed: int, offset: int) -> None:
+    """out = Poisson numbers of the rates; one float64 uniform each."""
+    _launch(_poisson, out, seed, offset, 2, source=(contiguous(rate),))
+
+
+def binomial(out: Any, count: Any, prob: Any, *, seed: int, offset: int) -> None:
+    """out = how many of count trials of a probability succeed; one float64 uniform each."""
+    _launch(_binomial, out, seed, offset, 2, source=(contiguous(count), contiguous(prob)))
 
 
 def integers(out: Any, *, seed: int, offset: int, low: int, high: int) -> None:

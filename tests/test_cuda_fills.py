@@ -105,6 +105,46 @@ def test_normals_of_tensors() -> None:
         naiad.normal(0.0, mean["cuda"] - 1)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_poisson_numbers_are_equal(dtype: str) -> None:
+    rates = np.concatenate([np.zeros(3), np.linspace(0.1, 9, 200), [100, 439, 441, 560, 600, 1500]])
+    rate = {device: naiad.from_numpy(rates).to(device, getattr(naiad, dtype)) for device in ("cpu", "cuda")}
+    here, there = both(lambda device: naiad.poisson(rate[device]))
+    np.testing.assert_array_equal(there, here)
+    assert not here[:3].any()
+
+
+def test_poisson_numbers_have_the_mean_and_the_variance_of_their_rate() -> None:
+    for rate in (0.5, 30.0, 700.0, 1e5):
+        drawn = naiad.poisson(naiad.full((20_000,), rate, dtype=naiad.float64)).numpy()
+        assert abs(drawn.mean() - rate) < 5 * (rate / 20_000) ** 0.5
+        assert abs(drawn.var() / rate - 1) < 5 * (2 / 20_000 + 1 / rate / 20_000) ** 0.5
+    with pytest.raises(RuntimeError, match="non-negative"):
+        naiad.poisson(naiad.tensor([-1.0], device="cuda"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binomial_numbers_are_equal(dtype: str) -> None:
+    chances = np.array([0.0, 1e-3, 0.1, 0.5, 0.50001, 0.9, 1.0, np.nan])
+    of = getattr(naiad, dtype)
+    counts = {d: naiad.tensor([[0], [1], [10], [300], [1000], [5000]], device=d).to(of) for d in ("cpu", "cuda")}
+    p = {device: naiad.from_numpy(chances).to(device, of) for device in ("cpu", "cuda")}
+    here, there = both(lambda device: naiad.binomial(counts[device], p[device]))
+    np.testing.assert_array_equal(there, here)
+    assert np.isnan(here[:, -1]).all()
+    np.testing.assert_array_equal(here[:, 0], 0)
+    np.testing.assert_array_equal(here[:, 6], counts["cpu"].numpy()[:, 0])
+
+
+def test_binomial_numbers_have_their_mean_and_variance() -> None:
+    for n, p in ((1, 0.3), (20, 0.9), (400, 0.5), (900, 0.5), (100_000, 0.02), (100_000, 0.7)):
+        count = naiad.full((20_000,), float(n), dtype=naiad.float64)
+        drawn = naiad.binomial(count, naiad.full_like(count, p)).numpy()
+        spread = n * p * (1 - p)
+        assert abs(drawn.mean() - n * p) < 5 * (spread / 20_000) ** 0.5
+        assert abs(drawn.var() / spread - 1) < 5 * (2 / 20_000 + 1 / spread / 20_000) ** 0.5
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 1000, 4099])
 def test_permutations_are_equal(n: int) -> None:
     here, there = both(lambda device: naiad.randperm(n, device=device))

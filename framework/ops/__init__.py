@@ -56,6 +56,7 @@ FAMILIES = (
     "random",
     "inverted",
     "distributions",
+    "counts",
     "activation_more",
     "embedding",
     "dropout",

@@ -10,7 +10,7 @@ import numpy as np
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import COMPLEX, promote_types
 from naiad.core.elementwise import elementwise
-from naiad.core.op import public
+from naiad.core.op import PUBLIC, public
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.linear import transposed
 from naiad.ops.reduction import amax, amin, sum_dims
@@ -150,13 +150,9 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
     """The p-norm distances of rows i < j of input (N, M), in order: N * (N - 1) / 2 of them."""
     if input.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
-    rows, others = np.triu_indices(input._array.shape[0], 1)
-    from naiad.ops.creation import from_numpy
-
-    def pick(index: np.ndarray) -> Tensor:
-        return input.index_select(0, from_numpy(index).to(input._device))
-
-    return length(pick(rows) - pick(others), p, 1, False)
+    n = input._array.shape[0]
+    rows, others = PUBLIC["naiad"]["triu_indices"](n, n, 1, device=input._device)
+    return length(input.index_select(0, rows) - input.index_select(0, others), p, 1, False)
 
 
 @public(

@@ -17,7 +17,7 @@ from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor
 from naiad.ops.creation import finish, home, shape_from
 from naiad.ops.inverted import need_float
-from naiad.ops.random import delivered, draw_integers, draw_normal, draw_uniform, units
+from naiad.ops.random import draw_integers, draw_normal, draw_uniform
 
 
 def _wide(self: Tensor) -> bool:
@@ -148,10 +148,6 @@ def _first(p: Any, bad: Any) -> Any:
     return p[bad].flat[0] if isinstance(p, np.ndarray) and p.ndim else p
 
 
-def _host(x: Tensor) -> np.ndarray:
-    return x.detach().cpu()._array
-
-
 @public("naiad", "Tensor")
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
@@ -236,46 +232,3 @@ def _first_in_a_race(rows: Tensor, n: int, generator: Generator | None) -> Tenso
     race = space["where"](wait > 0, rows / wait, inf)
     race = space["where"](rows > 0, race, -1.0)
     return space["sort"](race, dim=-1, descending=True, stable=True)[1][:, :n].contiguous()
-
-
-@public("naiad")
-def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Poisson numbers of these rates, in the dtype of `input`; one float64 uniform each per 500 of the largest rate.
-
-    Each is the sum of Poisson numbers of rates up to 500, found by searching the running sum of probabilities.
-    """
-    need_float("poisson", input)
-    rate = _host(input).astype(np.float64)
-    if not (rate >= 0).all():
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    parts = max(int(np.ceil(rate.max(initial=0) / 500)), 1)
-    total = np.zeros(rate.size)
-    for _ in range(parts):
-        total += _poisson(rate.reshape(-1) / parts, units(rate.size, True, input._device, generator))
-    return delivered(total, input._array.shape, input._dtype, input._device)
-
-
-def _poisson(rate: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """The smallest k whose running sum of rate**k exp(-rate) / k! passes u."""
-    k = np.zeros(rate.size)
-    chance = np.exp(-rate)
-    total = chance.copy()
-    active = u >= total
-    while active.any():
-        k += active
-        chance = np.where(active, chance * rate / np.maximum(k, 1), chance)
-        total += np.where(active, chance, 0)
-        active &= (u >= total) & (chance > 0)
-    return k
-
-
-@public("naiad")
-def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
-    """How many of `count` trials of probability `prob` succeed, in the dtype of `count`; a uniform for every trial."""
-    if count._dtype is not prob._dtype:
-        raise RuntimeError(f"binomial: expected count and prob of one dtype, got {count.dtype} and {prob.dtype}")
-    n, p = np.broadcast_arrays(_host(count).astype(np.float64), _host(prob).astype(np.float64))
-    most = int(n.max(initial=0))
-    u = units(n.size * most, False, count._device, generator).reshape(most, *n.shape)
-    trials = np.arange(most).reshape(-1, *[1] * n.ndim) < n
-    return delivered(((u < p) & trials).sum(0), n.shape, count._dtype, count._device)

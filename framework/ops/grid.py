@@ -7,13 +7,11 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from naiad.core.caution import warn
+from naiad.core.dtype import float64
 from naiad.core.elementwise import elementwise, zero_of
-from naiad.core.op import public
+from naiad.core.op import PUBLIC, public
 from naiad.core.tensor import Tensor
-from naiad.ops.creation import from_numpy
 from naiad.ops.linear import matmul, transposed
 from naiad.ops.movement import reshape
 
@@ -174,11 +172,12 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
             f"Got {list(theta.shape)}."
         )
     _warn_default("affine_grid", align_corners)
-    axes = []
-    for n in size[2:]:
-        at = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
-        axes.append(at if align_corners else at * ((n - 1) / n))
-    spread = np.meshgrid(*axes, indexing="ij")
-    places = np.stack([*reversed(spread), np.ones_like(spread[0])], -1).reshape(1, -1, rank + 1)
-    base = from_numpy(places).to(theta._device, theta._dtype)
+    space, whole = PUBLIC["naiad"], tuple(size[2:])
+    places = []
+    for d, n in reversed(list(enumerate(whole))):
+        end = (1.0 if align_corners else (n - 1) / n) if n > 1 else 0.0
+        at = space["linspace"](0.0 - end, end, n, dtype=float64, device=theta._device).to(theta._dtype)
+        places.append(at.view((n,) + (1,) * (rank - 1 - d)).expand(whole))
+    places.append(space["ones"](whole, dtype=theta._dtype, device=theta._device))
+    base = reshape(space["stack"](places, -1), (1, -1, rank + 1))
     return reshape(matmul(base, transposed(theta)), (size[0], *size[2:], rank))

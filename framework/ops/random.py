@@ -51,13 +51,6 @@ def draw_uniform(
 
 
 # ---------------------------------------------------------------- draws in host memory
-def units(n: int, wide: bool, where: device, generator: Generator | None) -> np.ndarray:
-    """n uniforms in [0, 1) as float32 (one lane each) or float64 (two lanes each)."""
-    of = np.dtype(np.float64 if wide else np.float32)
-    seed, offset = generator_for(where, generator).advance(n * lanes_per_value(of))
-    return unit_uniform(seed, offset, n, of)
-
-
 def _lanes_of_normals(n: int, wide: bool) -> int:
     return (n + n % 2) * (2 if wide else 1)
 
