@@ -90,3 +90,21 @@ def test_as_strided_backward_where_windows_overlap() -> None:
 
     np.testing.assert_allclose(*both(gradient, drawn(16)), rtol=1e-6)
     np.testing.assert_allclose(*both(gradient, drawn(8, 2).t()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("last", [False, True])
+def test_bags_of_embeddings_some_of_them_empty(mode: str, last: bool) -> None:
+    """Bags of 2, 0, 3 and 2 elements, one of which is padding; if `last`, two more elements are in no bag."""
+
+    def call(weight: naiad.Tensor, index: naiad.Tensor, offsets: naiad.Tensor) -> naiad.Tensor:
+        facts = dict(mode=mode, padding_idx=1, include_last_offset=last)
+        weight = weight.clone().requires_grad_()
+        found = naiad.nn.functional.embedding_bag(index, weight, offsets, **facts)
+        (g,) = naiad.autograd.grad((found**3).sum(), weight)
+        return naiad.cat([found.detach(), g])
+
+    offsets = [0, 2, 2, 5, 7] if last else [0, 2, 2, 5]
+    index = naiad.tensor([3, 0, 2, 1, 4, 3, 1, *([2, 0] if last else [])])
+    weight = naiad.tensor(np.random.default_rng(0).standard_normal((5, 3)))
+    np.testing.assert_allclose(*both(call, weight, index, naiad.tensor(offsets)), rtol=1e-9)

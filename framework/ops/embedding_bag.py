@@ -9,28 +9,34 @@ import numpy as np
 from naiad.core.op import PUBLIC, public
 from naiad.core.tensor import Tensor
 from naiad.ops.arithmetic import where_op
-from naiad.ops.creation import from_numpy
+from naiad.ops.creation import from_numpy, full_op
 from naiad.ops.embedding import embedding
+from naiad.ops.indexing import index_add_op, zeros_like_gradient
 from naiad.ops.movement import reshape
+from naiad.ops.ranges import arange
+from naiad.ops.scatter_public import scatter_amax_op
+from naiad.ops.sets import searchsorted
 
 MODES = ("sum", "mean", "max")
 
 
-def _starts(input: Tensor, offsets: Tensor | None, include_last: bool) -> np.ndarray:
-    """Where each bag begins in a flat input, and where the last one ends."""
+def _starts(input: Tensor, offsets: Tensor | None, include_last: bool) -> np.ndarray | None:
+    """Where each bag begins in a flat input, and where the last one ends; None on cuda, which nobody waits for."""
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError(
                 "embedding_bag: if input is 2D, then offsets has to be None, as input is treated as a mini-batch of "
                 f"fixed length sequences. However, found offsets of type {type(offsets).__name__}"
             )
-        return np.arange(input.shape[0] + 1) * input.shape[1]
+        return None if input.is_cuda else np.arange(input.shape[0] + 1) * input.shape[1]
     if input.ndim != 1:
         raise ValueError(f"embedding_bag: input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
     if offsets is None:
         raise ValueError("embedding_bag: offsets has to be a 1D Tensor but got None")
     if offsets.ndim != 1:
         raise ValueError(f"embedding_bag: offsets has to be a 1D Tensor, got {offsets.ndim}D")
+    if input.is_cuda:
+        return None
     starts = offsets.cpu().numpy().astype(np.int64)
     if starts.size and starts[0] != 0:
         raise RuntimeError(
@@ -42,6 +48,35 @@ def _starts(input: Tensor, offsets: Tensor | None, include_last: bool) -> np.nda
             f"embedding_bag: offsets must grow up to at most {input.numel()}, the input's length, got {starts.tolist()}"
         )
     return starts if include_last else np.append(starts, input.numel())
+
+
+def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, int]:
+    """On cuda: which bag each element of the flat input is in, from `count` on none, and `count`; without a look at it.
+
+    What offsets hold is not checked there, as in PyTorch.
+    """
+    places = arange(input.numel(), device=input._device)
+    if offsets is None:
+        return places // max(input._array.shape[1], 1), input._array.shape[0]
+    found = searchsorted(offsets.to(input._device).long(), places, right=True) - 1
+    return found, offsets.numel() - include_last
+
+
+def _reduced(rows: Tensor, bag: Tensor, count: int, counted: Tensor, mode: str) -> Tensor:
+    """On cuda: (count, D) of rows (n, D), those that are `counted`."""
+    shape = (count, rows._array.shape[1])
+    bag, mask = bag.clamp(max=count - 1), counted.unsqueeze(1)
+    if mode == "max":
+        nothing = full_op(shape=shape, value=-np.inf, dtype=rows._dtype, device=rows._device)
+        largest = scatter_amax_op(
+            nothing, bag.unsqueeze(1).expand(rows._array.shape), where_op(mask, rows, -np.inf), dim=0
+        )
+        return where_op(largest == -np.inf, 0.0, largest)
+    total = index_add_op(zeros_like_gradient(rows, shape), bag, where_op(mask, rows, 0.0), dim=0)
+    if mode == "sum":
+        return total
+    counts = index_add_op(zeros_like_gradient(rows, (count, 1)), bag, mask.to(rows._dtype), dim=0)
+    return total / counts.clamp(min=1)
 
 
 def _pick(rows: Tensor, places: np.ndarray) -> Tensor:
@@ -99,6 +134,14 @@ def embedding_bag(
     starts = _starts(input, offsets, include_last_offset)
     flat = reshape(input, (-1,))
     rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    if starts is None:
+        bag, count = _bags(input, offsets, include_last_offset)
+        counted = bag < count
+        if padding_idx is not None:
+            counted = counted & (flat != padding_idx % weight._array.shape[0])
+        if per_sample_weights is not None:
+            rows = rows * reshape(per_sample_weights, (-1, 1))
+        return _reduced(rows, bag, count, counted, mode)
     lengths = np.diff(starts)
     bags, longest = len(lengths), int(lengths.max(initial=0))
     if not longest:
