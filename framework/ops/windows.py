@@ -58,18 +58,18 @@ def _scatter_rule(input: Tensor, src: Tensor, *, view: View, given: dict) -> tup
 
 
 class _IntoWindow(Primitive):
-    """On a device: fill or copy the whole, then copy into the window."""
+    """On a device the kernels are told the window, as a view of the result: its geometry is not theirs to know."""
 
     def _elsewhere(self, xs: Sequence, arrays: list, attrs: dict, home: device) -> Sequence:
         shape, of = self.infer(xs, attrs)
         out = backend.empty(shape, of, home)
         if home.kind == CUDA:
+            window = out.view(*attrs["view"].geometry(out.shape, out.strides, 0, **attrs["given"]))
             if len(arrays) == 1:
-                backend.launcher("copy.fill", self.name)(out, value=0)
+                backend.launcher("embed.embed", self.name)(out, arrays[0], window)
             else:
                 backend.launcher("copy.copy", self.name)(out, arrays[0])
-            window = out.view(*attrs["view"].geometry(out.shape, out.strides, 0, **attrs["given"]))
-            backend.launcher("copy.copy", self.name)(window, arrays[-1])
+                backend.launcher("copy.copy", self.name)(window, arrays[1])
         return [out]
 
 
@@ -77,7 +77,7 @@ _EMBED = _IntoWindow(
     "embed_op",
     _embedded,
     rule=_embed_rule,
-    kernel="copy.copy",
+    kernel="embed.embed",
     widen=False,
     grad=(lambda g, view, given: apply(view, (g,), given),),
 )
