@@ -109,7 +109,7 @@ def normalized(
 ) -> tuple:
     """(x - mean) / sqrt(var + eps) * weight + bias, the mean and the (biased) variance."""
     own = input.dtype
-    if own in _HALF_TYPES:
+    if own.itemsize == 2 and own in _HALF_TYPES:  # hashing a dtype is slow
         weight, bias = (x.astype(np.float32) if x is not None and x.dtype == own else x for x in (weight, bias))
         input = input.astype(np.float32)
     _check(input, weight, bias)
