@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from naiad.core.trace import trace
-from naiad.kernels import complex_parts, complex_reduce, copy, elementwise
+from naiad.kernels import complex_matmul, complex_parts, complex_reduce, copy, elementwise
 
 SQUARE, LONG = (4096, 4096), (1 << 24,)
 COLUMNS, REPEATED = (1, 4096), (0, 0)  # strides
@@ -41,6 +41,9 @@ def cases(array: Callable) -> Cases:
             "fill": partial(copy.fill, whole, value=1 + 2j),
             "join": partial(complex_parts.join, whole, half, half),
             "combine": partial(complex_parts.combine, whole, half, half, half, half),
+            "matmul": partial(complex_matmul.matmul, whole, whole, whole),
+            "linear": partial(complex_matmul.linear, whole, whole, whole, row),
+            "flat outer": partial(complex_matmul.flat_outer, whole, whole, whole),
             "prod rows": partial(complex_reduce.prod, row, whole, dim=(1,)),
             "prod columns": partial(complex_reduce.prod, row, whole, dim=(0,)),
             "prod of all": partial(complex_reduce.prod, number, array(LONG, dtype), dim=(0,)),

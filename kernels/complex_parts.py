@@ -37,13 +37,9 @@ def _joiner(part: str, out: str) -> Callable:
 
 
 @cache
-def _combiner(part: str, out: str, given: tuple[bool, bool]) -> Callable:
-    """(a - b) + i (c + d), of which b and d may not be there."""
-    names = [n for n, there in zip("abcd", (True, given[0], True, given[1]), strict=True) if there]
-    lines = [("r", "sub", "a b")] if given[0] else []
-    lines += [("s", "add", "c d")] if given[1] else []
-    lines += [("z", "pair", f"{'r' if given[0] else 'a'} {'s' if given[1] else 'c'}")]
-    return _kernel("complex_combine", " ".join(names), lines, (part,) * len(names), out)
+def _combiner(part: str, out: str) -> Callable:
+    lines = [("r", "sub", "a b"), ("s", "add", "c d"), ("z", "pair", "r s")]
+    return _kernel("complex_combine", "a b c d", lines, (part,) * 4, out)
 
 
 @cache
@@ -67,11 +63,8 @@ def joined(out: Any, real: Any, imag: Any) -> None:
 
 
 def combine(out: Any, a: Any, b: Any, c: Any, d: Any) -> None:
-    """out = (a - b) + i (c + d); b may be None, and one of c and d: both where one factor of a product is real."""
-    if c is None:
-        c, d = d, None
-    given = [x for x in (a, b, c, d) if x is not None]
-    _combiner(a.dtype.name, out.dtype.name, (b is not None, d is not None))(out, *given)
+    """out = (a - b) + i (c + d)."""
+    _combiner(a.dtype.name, out.dtype.name)(out, a, b, c, d)
 
 
 def add(out: Any, a: Any, b: Any) -> None:

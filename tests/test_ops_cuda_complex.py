@@ -222,6 +222,30 @@ def test_products_of_many(shape: tuple[int, ...]) -> None:
             np.testing.assert_allclose(x.cumprod(dim).cpu().numpy(), z.cumprod(dim), 1e-9)
 
 
+@pytest.mark.parametrize("dtype", [naiad.complex64, naiad.complex128], ids=str)
+def test_matrix_products_of_any_strides(dtype: Any) -> None:
+    a, b, v, bias = made(2, 6, 4, dtype=dtype), made(3, 4, 5, dtype=dtype), made(4, dtype=dtype), made(10, dtype=dtype)
+    for call in (
+        lambda a, b, v, c: a[0] @ b[0],
+        lambda a, b, v, c: a[0, ::2] @ b[1, :, ::2],
+        lambda a, b, v, c: b[0].t() @ a[1].t(),
+        lambda a, b, v, c: a[:, None].expand(2, 3, 6, 4) @ b,
+        lambda a, b, v, c: a[:, :, :1] @ b[:2, :1],
+        lambda a, b, v, c: v @ b,
+        lambda a, b, v, c: a @ v,
+        lambda a, b, v, c: v @ v.conj(),
+        lambda a, b, v, c: a[:, :, :0] @ b[:2, :0],
+        lambda a, b, v, c: naiad.nn.functional.linear(a, b[0].t(), c[::2]),
+        lambda a, b, v, c: naiad.nn.functional.linear(a, b[0].t(), c[:1].expand(5)),
+        lambda a, b, v, c: naiad.addmm(c[:5], a[1].conj(), b[2]),
+    ):
+        there = [x.detach().requires_grad_() for x in (a, b, v, bias)]
+        here = [x.cpu().detach().requires_grad_() for x in there]
+        results, wanted = call(*there), call(*here)
+        assert_same([results], [wanted], 1e-4, 1e-5, "product")
+        assert_same(derivatives([results], there), derivatives([wanted], here), 1e-3, 1e-4, "derivatives of a product")
+
+
 def test_a_training_step() -> None:
     """A linear layer of complex numbers comes nearer to what it should give, as it does on the CPU."""
     ends = []

@@ -104,21 +104,13 @@ def _pairs(start: Callable, out: DeviceArray, arrays: Sequence, attrs: dict) -> 
 
 def _product(start: Callable, out: DeviceArray, arrays: Sequence, attrs: dict) -> None:
     a, b, *rest = arrays
-    kernels = _kernels()
-    nothing = [None] * len(rest)
 
-    def product(i: int, j: int, added: Sequence) -> DeviceArray | None:
-        if (i and not _is_complex(a)) or (j and not _is_complex(b)):
-            return None
-        made = out.new(out.shape, kernels.PARTS[out.dtype])
-        start(made, _part(a, i), _part(b, j), *added, **attrs)
+    def product(i: int, j: int, added: int | None) -> DeviceArray:
+        made = out.new(out.shape, _kernels().PARTS[out.dtype])
+        start(made, _part(a, i), _part(b, j), *[None if added is None else _part(x, added) for x in rest], **attrs)
         return made
 
-    re = product(0, 0, [_part(x, 0) for x in rest])
-    first = [_part(x, 1) if _is_complex(x) else None for x in rest]
-    im = product(0, 1, first)
-    other = product(1, 0, nothing if im is not None else first)
-    kernels.combine(out, re, product(1, 1, nothing), im, other)
+    _kernels().combine(out, product(0, 0, 0), product(1, 1, None), product(0, 1, 1), product(1, 0, None))
 
 
 def _add(start: Callable, out: DeviceArray, arrays: Sequence, attrs: dict) -> None:

@@ -91,7 +91,7 @@ def _product_matrix(g: Tensor, a: tuple, b: tuple) -> Tensor:
 @primitive(
     rule=_matmul_rule,
     kernel="matmul.matmul",
-    parts="product",
+    parts="complex_matmul.matmul",
     grad=(_matmul_grad_input, _matmul_grad_other),
     autocast="lower",
 )
@@ -176,7 +176,7 @@ def _linear_rule(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> t
 @primitive(
     rule=_linear_rule,
     kernel="matmul.linear",
-    parts="product",
+    parts="complex_matmul.linear",
     grad=(
         lambda g, weight: flat_matmul(g, conj(weight)),
         lambda g, input: flat_outer(g, conj(input)),
@@ -202,7 +202,7 @@ def _flat_matmul_rule(input: Tensor, other: Tensor) -> tuple:
 @primitive(
     rule=_flat_matmul_rule,
     kernel="matmul.matmul",
-    parts="product",
+    parts="complex_matmul.matmul",
     grad=(lambda g, other: linear_op(g, conj(other), None), lambda g, input: flat_outer(conj(input), g)),
 )
 def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -213,7 +213,7 @@ def flat_matmul(input: np.ndarray, other: np.ndarray) -> np.ndarray:
 @primitive(
     rule=lambda input, other: ((input._array.shape[-1], other._array.shape[-1]), input._dtype),
     kernel="matmul.flat_outer",
-    parts="product",
+    parts="complex_matmul.flat_outer",
     grad=(lambda g, other: linear_op(conj(other), g, None), lambda g, input: flat_matmul(conj(input), g)),
 )
 def flat_outer(input: np.ndarray, other: np.ndarray) -> np.ndarray:
