@@ -1,6 +1,7 @@
 """More launches for `aot_cases.py`: sorting, selecting, and writing where an index says."""
 
 from collections.abc import Callable
+from functools import partial
 
 from naiad.kernels import attention_weights, elements, embedding, integers, order, radix, scan, segments, select
 
@@ -22,7 +23,7 @@ def ordered(array: Callable) -> dict[str, Callable[[], None]]:
         "sort short rows": lambda: along("float32", (4096, 512), 1),
         "sort long rows": lambda: along("uint8", (16, 1 << 20), 1),
         "sort long columns": lambda: along("int8", (1 << 20, 16), 0),
-        **{f"sort by digits {dtype}": lambda dtype=dtype: by_digits(dtype) for dtype in ("float32", BF16, "float64")},
+        **{f"sort by digits {dtype}": partial(by_digits, dtype) for dtype in ("float32", BF16, "float64")},
     }
 
 
@@ -87,8 +88,8 @@ def integers_and_scans(array: Callable) -> dict[str, Callable[[], None]]:
         scan.weigh_before(x, x, x, x, dim=dim)
 
     return {
-        **{f"gcd and lcm {dtype}": lambda dtype=dtype: divided(dtype) for dtype in (I64, "int8")},
-        **{f"frexp {dtype}": lambda dtype=dtype: split(dtype) for dtype in (BF16, "float64")},
+        **{f"gcd and lcm {dtype}": partial(divided, dtype) for dtype in (I64, "int8")},
+        **{f"frexp {dtype}": partial(split, dtype) for dtype in (BF16, "float64")},
         "logcumsumexp backward": lambda: weighed("float32", 1),
         "logcumsumexp backward columns": lambda: weighed(BF16, 0),
     }

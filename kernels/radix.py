@@ -32,8 +32,8 @@ def _key(x, KEY: tl.constexpr, DESCENDING: tl.constexpr):
         key = tl.where(x == 0, tl.zeros_like(bits) + lowest, key)
         key = tl.where(x != x, tl.zeros_like(bits) - 1, key)
     elif x.dtype.is_int_signed():
-        lowest: tl.constexpr = -(1 << (x.dtype.primitive_bitwidth - 1))
-        key = (x ^ lowest).to(KEY)
+        least: tl.constexpr = -(1 << (x.dtype.primitive_bitwidth - 1))
+        key = (x ^ least).to(KEY)
     else:
         key = x.to(KEY)
     return ~key if DESCENDING else key

@@ -136,12 +136,12 @@ def embedding_bag(
     rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     if starts is None:
         bag, count = _bags(input, offsets, include_last_offset)
-        counted = bag < count
+        taken = bag < count
         if padding_idx is not None:
-            counted = counted & (flat != padding_idx % weight._array.shape[0])
+            taken = taken & (flat != padding_idx % weight._array.shape[0])
         if per_sample_weights is not None:
             rows = rows * reshape(per_sample_weights, (-1, 1))
-        return _reduced(rows, bag, count, counted, mode)
+        return _reduced(rows, bag, count, taken, mode)
     lengths = np.diff(starts)
     bags, longest = len(lengths), int(lengths.max(initial=0))
     if not longest:
