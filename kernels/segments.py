@@ -143,7 +143,7 @@ def _reduce(out: Any, x: Any, index: Any, src: Any, dim: int, op: str) -> None:
     acc = _accumulator(name)
     kind = acc.name.replace("fp", "float")
     worst = 1 if op == "prod" else _extreme(kind, -1 if op == "max" else 1)
-    facts = {"OP": op, "IDENTITY": worst, "ACC": acc, "BLOCK": block_for(n, BLOCK, 4096)}
+    facts = {"OP": op, "IDENTITY": worst, "ACC": acc, "BLOCK": block_for(n, BLOCK, 1024)}
     blocks = cdiv(n, facts["BLOCK"])
     tails, begun = x.new((blocks,), np.dtype(kind)), x.new((blocks,), np.dtype(np.int32))
     launch(_tails, (blocks,), tails, begun, places, values, order, n, **facts)

@@ -52,9 +52,9 @@ def test_derivatives_of_digamma_up_to_the_fourth(dtype: naiad.dtype) -> None:
 
 
 def test_gradients_of_running_log_sum_exps_of_long_rows_and_of_infinities() -> None:
-    x = naiad.tensor(np.random.default_rng(2).standard_normal((2, 1500)) * 30)
+    x = naiad.tensor(np.random.default_rng(2).standard_normal((1, 1100)) * 30)
     x[0, :3] = -np.inf
-    g = naiad.tensor(np.random.default_rng(3).standard_normal((2, 1500)))
+    g = naiad.tensor(np.random.default_rng(3).standard_normal((1, 1100)))
 
     def gradients(device: str) -> list[np.ndarray]:
         leaf = x.to(device).requires_grad_()
