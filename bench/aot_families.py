@@ -56,6 +56,7 @@ def normalizations(array: Callable) -> dict[str, Callable[[], None]]:
         named = dict(zip(("view", "axes", "affine"), facts, strict=True), eps=1e-5, centred=centred)
         norm.normalize_grad(array(facts[0], dtype), x, x, w, *statistics, **named)
         norm.normalize_weight_grad(array(facts[2], dtype), x, x, *statistics, **named)
+        norm.normalize_affine_grad((array(facts[2], dtype), array(facts[2], dtype)), x, x, *statistics, **named)
 
     cases = {}
     for name, facts in views.items():
@@ -259,6 +260,7 @@ def sequences(array: Callable) -> dict[str, Callable[[], None]]:
         "linspace": lambda: spaced("float32"),
         "logspace": lambda: spaced("float32", 10.0),
         "logspace float64": lambda: spaced("float64", 10.0),
+        "adaptive means": lambda: ranges.averaging(array((7, 50))),
         "eye": lambda: ranges.eye(array((4096, 4096), BF16)),
         "places of a triangle": lambda: ranges.triangle(
             array((2, 4096 * 4095 // 2), I64), rows=4096, columns=4096, offset=1, upper=True

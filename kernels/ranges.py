@@ -49,6 +49,16 @@ def _eye(out_ptr, columns, numel, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def _averaging(out_ptr, rows, columns, numel, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    row, column = i // columns, i % columns
+    start = row * columns // rows
+    stop = ((row + 1) * columns + rows - 1) // rows
+    share = 1.0 / (stop - start).to(tl.float64)
+    _stored(out_ptr, i, tl.where((column >= start) & (column < stop), share, 0.0), numel)
+
+
+@triton.jit
 def _staircase(n, columns):
     """The sum of j, cut to at most `columns`, for j from 1 to n."""
     n = tl.maximum(n, 0)
@@ -107,6 +117,12 @@ def eye(out: Any) -> None:
     """out (n, m) = zeros with ones on the diagonal."""
     numel = prod(out.shape)
     _launch(_eye, numel, out, max(out.shape[1], 1), numel)
+
+
+def averaging(out: Any) -> None:
+    """out (rows, n) = the matrix that takes means of n numbers over `rows` windows, as even as can be."""
+    numel = prod(out.shape)
+    _launch(_averaging, numel, out, out.shape[0], out.shape[1], numel)
 
 
 def triangle(out: Any, *, rows: int, columns: int, offset: int, upper: bool) -> None:

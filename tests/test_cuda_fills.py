@@ -207,6 +207,28 @@ def test_logspace(dtype: str) -> None:
         np.testing.assert_allclose(there, here, LIMIT[dtype])
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("length", [0, 1, 2, 33])
+def test_windows(length: int, dtype: str) -> None:
+    of = getattr(naiad, dtype)
+    for name in ("hann", "hamming", "blackman", "bartlett"):
+        make = getattr(naiad, f"{name}_window")
+        for periodic in (True, False):
+            here, there = both(lambda device, m=make, p=periodic: m(length, p, device=device, dtype=of))
+            np.testing.assert_allclose(there, here, LIMIT[dtype], 1e-12, err_msg=name)
+
+
+def test_uneven_adaptive_means_and_affine_grids() -> None:
+    theta = {d: naiad.tensor([[[0.5, 0.1, 0.2], [0.0, 1.5, -0.3]]], device=d) for d in ("cpu", "cuda")}
+    images = {d: naiad.arange(3 * 7 * 10.0, device=d).view(1, 3, 7, 10) for d in ("cpu", "cuda")}
+    functions = naiad.nn.functional
+    for align in (False, True):
+        grids = both(lambda device, a=align: functions.affine_grid(theta[device], (1, 1, 4, 5), align_corners=a))
+        np.testing.assert_allclose(*grids, 1e-6, 1e-7)
+    for size in ((3, 4), (2, 10), (5, 1), (9, 12)):
+        np.testing.assert_allclose(*both(lambda device, s=size: functions.adaptive_avg_pool2d(images[device], s)), 1e-6)
+
+
 @pytest.mark.parametrize("size", [(3, 3), (4, 7), (7, 4), (1, 5), (5, 1), (0, 3), (3, 0), (40, 50)])
 def test_places_of_triangles(size: tuple[int, int]) -> None:
     for offset in range(-9, 10):

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import int64
+from naiad.core.device import device
+from naiad.core.dtype import dtype, int64
 from naiad.core.op import as_one, publish
-from naiad.core.primitive import primitive
+from naiad.core.primitive import factory, primitive
 from naiad.core.tensor import Tensor
 from naiad.ops.conv import sizes
 from naiad.ops.linear import linear_op
@@ -38,14 +39,14 @@ def _target(name: str, input: Tensor, output_size: Any, rank: int) -> Shape:
 
 
 # ---------------------------------------------------------------- mean
-def _averaging(n: int, out: int, like: Tensor) -> Tensor:
+@factory(kernel="ranges.averaging")
+def averaging(*, shape: Shape, dtype: dtype, device: device) -> ndarray:
     """The (out, n) matrix that takes the mean of each window."""
-    matrix = np.zeros((out, n))
+    out, n = shape
+    matrix = np.zeros(shape)
     for i, (start, stop) in enumerate(_edges(n, out)):
         matrix[i, start:stop] = 1 / (stop - start)
-    from naiad.ops.creation import from_numpy
-
-    return from_numpy(matrix).to(like._device, like._dtype)
+    return matrix.astype(dtype.np)
 
 
 def _adaptive_avg(rank: int, name: str, input: Tensor, output_size: Any) -> Tensor:
@@ -59,7 +60,8 @@ def _adaptive_avg(rank: int, name: str, input: Tensor, output_size: Any) -> Tens
         )
     for d, (n, t) in enumerate(zip(have, target, strict=True), input.ndim - rank):
         moved = input.transpose(d, -1)
-        input = linear_op(moved, _averaging(n, t, input), None).transpose(d, -1)
+        means = averaging(shape=(t, n), dtype=input._dtype, device=input._device)
+        input = linear_op(moved, means, None).transpose(d, -1)
     return input.contiguous()
 
 

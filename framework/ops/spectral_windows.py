@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import pi
 from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import dtype
+from naiad.core.dtype import dtype, float64
 from naiad.core.op import public
 from naiad.core.state import default_dtype
 from naiad.core.tensor import Tensor
-from naiad.ops.creation import placed
+from naiad.ops.creation import finish, full_op, home, placed
+from naiad.ops.ranges import steps
 
 
 def _window(
@@ -22,18 +24,19 @@ def _window(
         raise RuntimeError(f"{name} expects floating point dtypes, got: {of}")
     if length < 0:
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={length}")
+    where = home(device)
     if length == 1:
-        values = np.ones(1)
+        values = full_op(shape=(1,), value=1.0, dtype=float64, device=where)
     else:
         last = length if periodic else length - 1  # a periodic window is a longer one without its end
-        values = shape(np.arange(length), max(last, 1))
-    return placed(values.astype(of.np), device, requires_grad)
+        values = shape(steps(shape=(length,), dtype=float64, device=where, start=0, step=1), max(last, 1))
+    return finish(values.to(of), requires_grad)
 
 
 def _cosines(*weights: float) -> Callable:
-    def shape(i: np.ndarray, last: int) -> np.ndarray:
-        terms = [(-1) ** k * w * np.cos(2 * np.pi * k * i / last) for k, w in enumerate(weights)]
-        return np.sum(terms, 0)
+    def shape(i: Tensor, last: int) -> Tensor:
+        terms = [(i * (2 * pi * k) / last).cos() * ((-1) ** k * w) for k, w in enumerate(weights[1:], 1)]
+        return sum(terms[1:], terms[0] + weights[0])
 
     return shape
 
@@ -98,7 +101,7 @@ def bartlett_window(
 ) -> Tensor:
     """A triangle: 1 - |2 i / N - 1|."""
     return _window(
-        "bartlett_window", window_length, periodic, lambda i, n: 1 - np.abs(2 * i / n - 1), dtype, device, requires_grad
+        "bartlett_window", window_length, periodic, lambda i, n: 1 - (2 * i / n - 1).abs(), dtype, device, requires_grad
     )
 
 
@@ -116,7 +119,10 @@ def kaiser_window(
 ) -> Tensor:
     """I0(beta sqrt(1 - (2 i / N - 1)**2)) / I0(beta), with I0 the modified Bessel function."""
 
-    def shape(i: np.ndarray, last: int) -> np.ndarray:
-        return np.i0(beta * np.sqrt(np.maximum(1 - (2 * i / last - 1) ** 2, 0))) / np.i0(beta)
+    def shape(i: Tensor, last: int) -> Tensor:
+        # NumPy has the Bessel function and the kernels have not: made on the host, from the length alone.
+        places = np.arange(i.numel(), dtype=np.float64)
+        values = np.i0(beta * np.sqrt(np.maximum(1 - (2 * places / last - 1) ** 2, 0))) / np.i0(beta)
+        return placed(values, i.device)
 
     return _window("kaiser_window", window_length, periodic, shape, dtype, device, requires_grad)
