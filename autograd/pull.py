@@ -6,11 +6,13 @@ the loops over them run once, here, and leave a function without loops; small st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from naiad.autograd.record import Plan, slots, written
 from naiad.core.dtype import COMPLEX, FROM_NUMPY
 from naiad.core.elementwise import identity
+from naiad.core.op import parameters
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import cast
 from naiad.ops.movement import sum_to
@@ -18,7 +20,7 @@ from naiad.ops.movement import sum_to
 
 def write_pull(op: Any, plan: Plan) -> Any:
     """The plan's `pull`: (pass, node, gradient) applies the formulas and sends the results on."""
-    plan.pull = written(_pull_text(op, plan))(op, *op.grads)
+    plan.pull = written(_pull_text(op, plan))(op, op.joint and op.joint[1], *op.grads)
     return plan.pull
 
 
@@ -30,23 +32,46 @@ def _pull_text(op: Any, plan: Plan) -> str:
     if op.variadic:
         lines += ["for index, edge in enumerate(edges):", *_operand(op, 0, "edge is not None and ", "    ")]
     else:
+        together = op.joint[0] if op.joint and all(plan.mask >> i & 1 for i in op.joint[0]) else ()
+        if together:
+            lines += _joint(op, *op.joint)
         for i in range(len(op.grads)):
             if plan.mask >> i & 1 and op.grads[i] is not None:
-                lines += [f"edge = edges[{i}]", *_operand(op, i, "", "")]
+                ready = f"both[{together.index(i)}]" if i in together else ""
+                lines += [f"edge = edges[{i}]", *_operand(op, i, "", "", ready)]
     head = [
         "from heapq import heappush",
         "from naiad.autograd.pull import fitted, overwritten, saved_result",
         "from naiad.autograd.record import Node",
-        f"def make(op, {', '.join(f'formula{i}' for i in range(len(op.grads)))}):",
+        f"def make(op, joint, {', '.join(f'formula{i}' for i in range(len(op.grads)))}):",
         "    def pull(task, node, g):",
     ]
     return "\n".join([*head, *(f"        {line}" for line in lines), "    return pull"]) + "\n"
 
 
-def _operand(op: Any, i: int, condition: str, indent: str) -> list[str]:
-    """Apply the formula of one operand, where its gradient is wanted, and send what it gives to `edge`."""
-    formula, names = op.grads[i], op.names[i]
-    lines, arguments = [f"if {condition}(needed is None or edge in needed):"], ["g"]
+def _joint(op: Any, operands: tuple[int, int], formula: Any) -> list[str]:
+    """Apply the formula of two operands, where both gradients are wanted: `both`, or None where it declines."""
+    checks, arguments = _arguments(op, [op._key(name) for name in parameters(formula)[0][1:]])
+    wanted = " and ".join(f"edges[{i}] in needed" for i in operands)
+    return ["both = None", f"if needed is None or ({wanted}):", *checks, f"    both = joint({', '.join(arguments)})"]
+
+
+def _operand(op: Any, i: int, condition: str, indent: str, ready: str = "") -> list[str]:
+    """Apply the formula of one operand, where its gradient is wanted, and send what it gives to `edge`.
+
+    ready: where it may stand already, if `both` does.
+    """
+    formula = op.grads[i]
+    checks, arguments = _arguments(op, op.names[i])
+    value = "g" if formula is identity else f"formula{i}({', '.join(arguments)})"
+    lines = [f"if {condition}(needed is None or edge in needed):", *checks]
+    lines.append(f"    gradient = {ready} if both else {value}" if ready else f"    gradient = {value}")
+    return [indent + line for line in [*lines, *_ARRIVE]]
+
+
+def _arguments(op: Any, names: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """Checks that what a formula names has not been overwritten, and the arguments for it."""
+    lines, arguments = [], ["g"]
     for key in names:
         if isinstance(key, str):
             arguments.append("index" if key == "index" and op.variadic else f"attrs[{key!r}]")
@@ -61,8 +86,7 @@ def _operand(op: Any, i: int, condition: str, indent: str) -> list[str]:
             what = op.operands[0 if op.variadic else key]
             lines.append(f"        raise overwritten(op.name, {what!r}, {value}._array.shape, {then}, {cell}[0])")
         arguments.append(value)
-    lines.append("    gradient = g" if formula is identity else f"    gradient = formula{i}({', '.join(arguments)})")
-    return [indent + line for line in [*lines, *_ARRIVE]]
+    return lines, arguments
 
 
 # What `Pass.send` does, without the call.

@@ -183,11 +183,14 @@ def _normalize_grad(
 
 @triton.jit
 def _normalize_weight_grad(
-    out_ptr, g_ptr, x_ptr, mean_ptr, var_ptr, rows, row_1, n, column_1, share,
-    x_row_0, x_row_1, x_col_0, x_col_1, m_row_0, m_row_1, m_col_0, m_col_1, eps,
+    out_ptr, sum_ptr, g_ptr, x_ptr, mean_ptr, var_ptr, rows, row_1, n, column_1, share,
+    x_row_0, x_row_1, x_col_0, x_col_1, m_row_0, m_row_1, m_col_0, m_col_1, eps, SUM: tl.constexpr,
     CENTRED: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Program (i, s) sums g * unit over share s of what shares each of ROWS weights, into out[s, weight]."""
+    """Program (i, s) sums g * unit over share s of what shares each of ROWS weights, into out[s, weight].
+
+    SUM: and g by itself, into sum[s, weight].
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     split = tl.program_id(1)
     there = row < rows
@@ -196,6 +199,7 @@ def _normalize_weight_grad(
     x_row = (row // row_1) * x_row_0 + (row % row_1) * x_row_1
     m_row = (row // row_1) * m_row_0 + (row % row_1) * m_row_1
     total = tl.zeros([ROWS, BLOCK], ACC)
+    plain = tl.zeros([ROWS, BLOCK], ACC)
     last = tl.minimum((split + 1) * share, n)
     for start in range(split * share, last, BLOCK):
         column = _columns(start, column_1, x_col_0, x_col_1, BLOCK, False, WIDE)
@@ -208,7 +212,11 @@ def _normalize_weight_grad(
         var = tl.load(var_ptr + m_row[:, None] + m_column[None, :], mask=mask, other=1).to(ACC)
         unit = maths.divide(x, maths.sqrt(var + eps))
         total += tl.where(mask, g * unit, tl.zeros([1, 1], ACC))
+        if SUM:
+            plain += g
     tl.store(out_ptr + split * rows + row, tl.sum(total, 1).to(out_ptr.dtype.element_ty), mask=there)
+    if SUM:
+        tl.store(sum_ptr + split * rows + row, tl.sum(plain, 1).to(sum_ptr.dtype.element_ty), mask=there)
 
 
 def normalize(
@@ -253,8 +261,23 @@ def normalize_weight_grad(
     centred: bool = True,
 ) -> None:  # fmt: skip
     """out = the sum of g * (x - mean) / sqrt(var + eps) over all that shares a weight."""
-    if prod(out.shape) == 0 or prod(view) == 0:
-        fill(out, value=0)
+    _affine_grads((out,), g, x, mean, var, view, affine, eps, centred)
+
+
+def normalize_affine_grad(
+    outs: tuple, g: Any, x: Any, mean: Any, var: Any, *, view: Shape, axes: Shape, affine: Shape, eps: float,
+    centred: bool = True,
+) -> None:  # fmt: skip
+    """outs = what `normalize_weight_grad` makes, and the sum of g over the same."""
+    _affine_grads(outs, g, x, mean, var, view, affine, eps, centred)
+
+
+def _affine_grads(
+    outs: tuple, g: Any, x: Any, mean: Any, var: Any, view: Shape, affine: Shape, eps: float, centred: bool
+) -> None:
+    if prod(outs[0].shape) == 0 or prod(view) == 0:
+        for out in outs:
+            fill(out, value=0)
         return
     g, x, mean, var = contiguous(g), contiguous(x), contiguous(mean), contiguous(var)
     columns = tuple(d for d, size in enumerate(affine) if size == 1)
@@ -268,14 +291,17 @@ def normalize_weight_grad(
     splits = 1 if interpreting() else max(min(cdiv(264, cdiv(rows, per)), cdiv(n, 8 * block)), 1)
     share = cdiv(cdiv(n, splits), block) * block
     acc = accumulator(x.dtype.name)
-    target = out if splits == 1 else out.new((splits, rows), mean.dtype if acc == tl.float64 else _float32())
+    parts = outs
+    if splits > 1:
+        parts = tuple(out.new((splits, rows), mean.dtype if acc == tl.float64 else _float32()) for out in outs)
     launch(
-        _normalize_weight_grad, (cdiv(rows, per), splits), target, g, x, mean, var, rows, row_1, n, column_1, share,
-        *x_strides, *m_strides, _number(eps, x),
-        CENTRED=centred, ACC=acc, ROWS=per, BLOCK=block, WIDE=needs_int64((prod(view),), [(1,)]),
+        _normalize_weight_grad, (cdiv(rows, per), splits), parts[0], parts[-1], g, x, mean, var, rows, row_1, n,
+        column_1, share, *x_strides, *m_strides, _number(eps, x),
+        SUM=len(outs) > 1, CENTRED=centred, ACC=acc, ROWS=per, BLOCK=block, WIDE=needs_int64((prod(view),), [(1,)]),
     )  # fmt: skip
     if splits > 1:
-        reduce.sum(out.view((rows,), (1,)), target, dim=(0,))
+        for out, part in zip(outs, parts, strict=True):
+            reduce.sum(out.view((rows,), (1,)), part, dim=(0,))
 
 
 def _plan(x: Any, view: Shape, axes: Shape, affine: Shape) -> tuple[tuple[int, ...], dict[str, Any]]:

@@ -37,6 +37,7 @@ class Op:
     run: Callable[..., Any]  # (state, operands, attributes): what a call does
     infer: Callable[..., Any]  # (operands, attributes): the shape and dtype of what comes out
     pull: Callable | None = None  # (pass, node, gradient): for ops that send gradients on in a way of their own
+    joint: tuple[tuple[int, int], Callable] | None = None  # two operands, and a formula for both, or it gives None
 
     def __init__(self, name: str, operands: Sequence[str], attributes: Sequence[str] = ()) -> None:
         self.name = name

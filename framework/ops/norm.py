@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.device import CUDA
 from naiad.core.dtype import FLOAT, HALVES
 from naiad.core.primitive import primitive
 from naiad.core.state import current
@@ -222,3 +223,43 @@ def normalized_weight_grad(
     unit *= grad.reshape(view)
     dims = tuple(i for i, n in enumerate(affine) if n == 1)
     return np.add.reduce(unit, dims, keepdims=True)
+
+
+@primitive(
+    rule=lambda grad, input, *rest, affine, **attrs: [(affine, input._dtype)] * 2,
+    kernel="norm.normalize_affine_grad",
+    outputs=2,
+)
+def normalized_affine_grad(
+    grad: ndarray,
+    input: ndarray,
+    mean: ndarray,
+    var: ndarray,
+    *,
+    view: Shape,
+    axes: Shape,
+    affine: Shape,
+    eps: float,
+    centred: bool,
+) -> tuple:
+    """`normalized_weight_grad` and the sum of g over the same, reading g once."""
+    dims = tuple(i for i, n in enumerate(affine) if n == 1)
+    facts = dict(view=view, axes=axes, affine=affine, eps=eps, centred=centred)
+    weight = normalized_weight_grad.op.body(grad, input, mean, var, **facts)
+    return weight, np.add.reduce(grad.reshape(view), dims, keepdims=True)
+
+
+def _affine_gradients(
+    g: Tensor, input: Tensor, out1: Tensor, out2: Tensor, weight_shape: Shape, bias_shape: Shape, view: Shape,
+    axes: Shape, affine: Shape, eps: float, centred: bool,
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    """The gradients of weight and bias in one launch; None where that is no use, or they are to be differentiated."""
+    if g._device.kind != CUDA or current().grad:
+        return None
+    weight, bias = normalized_affine_grad(
+        g, input, out1, out2, view=view, axes=axes, affine=affine, eps=eps, centred=centred
+    )
+    return reshape_op(weight, size=weight_shape), reshape_op(bias, size=bias_shape)
+
+
+normalized.op.joint = ((1, 2), _affine_gradients)  # type: ignore[attr-defined]
