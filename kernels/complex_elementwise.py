@@ -52,7 +52,6 @@ def prepare(
     places = tuple(i for i, scalar in enumerate(scalars) if not scalar)
     values = tuple(i for i, scalar in enumerate(scalars) if scalar)
     numbers = tuple(d for i in values for d in ((PART[dtypes[i]],) * 2 if dtypes[i] in PART else (dtypes[i],)))
-    doubled = (out_dtype in PART, *(dtypes[i] in PART for i in places))
 
     on_gpu = min(BLOCKS.get(d, BLOCK) for d in (*dtypes, out_dtype))
 
@@ -62,8 +61,7 @@ def prepare(
     @lru_cache(maxsize=4096)
     def bound(shape: Shape, strides: tuple[Shape, ...]) -> Callable[..., None]:
         sizes, steps, layout, _ = _plan(shape, strides)
-        steps = tuple(tuple(2 * s for s in own) if two else own for own, two in zip(steps, doubled, strict=True))
-        wide = needs_int64((2, *sizes), [(1, *own) for own in steps])
+        wide = needs_int64((2, *sizes), [(1, *(2 * s for s in own)) for own in steps])
         count = prod(shape)
         block = block_for(count, on_gpu)
         dims = sizes[1:] if STRIDED in layout else ()
@@ -133,9 +131,9 @@ class _ComplexGenerator(_Generator):
 
 
 def _offset(o: str, how: str, rank: int) -> str:
-    """Where a complex array's elements begin, counted in parts."""
+    """Where a complex array's elements begin, counted in parts: an even number, which lets both be one access."""
     if how == FLAT:
         return "2 * index"
     if how == ONCE:
         return "index * 0"
-    return " + ".join(f"index_{d} * {o}_stride_{d}" for d in range(rank))
+    return "2 * (" + " + ".join(f"index_{d} * {o}_stride_{d}" for d in range(rank)) + ")"
