@@ -50,7 +50,7 @@ def _eye(out_ptr, columns, numel, BLOCK: tl.constexpr):
 
 @triton.jit
 def _averaging(out_ptr, rows, columns, numel, BLOCK: tl.constexpr):
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     row, column = i // columns, i % columns
     start = row * columns // rows
     stop = ((row + 1) * columns + rows - 1) // rows
