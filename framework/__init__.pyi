@@ -243,7 +243,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
     """How often each number 0, 1, 2, ... occurs in a vector; or the sum of the `weights` standing at its places."""
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
-    """How many of `count` trials of probability `prob` succeed, in the dtype of `count`; a uniform for every trial."""
+    """How many of `count` trials of probability `prob` succeed, in the dtype of `count`."""
 def bitwise_and(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
     """The bits that both have."""
 def bitwise_and_(input: Tensor, other: Any) -> Tensor:
@@ -378,6 +378,8 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not 0, of all or over `dim`, as int64."""
 def cov(input: Tensor, *, correction: _int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
     """The covariance matrix of variables (rows) over observations (columns), which may be counted and weighed."""
+def cross(input: Tensor, other: Tensor, dim: _int | None = None, *, out: Tensor | None = None) -> Tensor:
+    """The cross product of the vectors of length 3 along `dim`, by default the first dimension of that size."""
 def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: _int = 0, reduction: Any = 'mean', zero_infinity: _bool = False) -> Tensor:
     """-log of the probability that the labels, with blanks and repetitions taken out, are the target's."""
 def cummax(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Any:
@@ -849,7 +851,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: _int) -> Tensor:
 def pixel_unshuffle(input: Tensor, downscale_factor: _int) -> Tensor:
     """(..., C, H * r, W * r) to (..., C * r * r, H, W)."""
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Poisson numbers of these rates, in the dtype of `input`; one float64 uniform each per 500 of the largest rate."""
+    """Poisson numbers of these rates, in the dtype of `input`."""
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these absolute values and angles."""
 def positive(input: Tensor) -> Tensor:
@@ -897,6 +899,8 @@ def relu_(input: Tensor) -> Tensor:
     """In-place version of `relu`; returns `input`."""
 def remainder(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
+def renorm(input: Tensor, p: _float, dim: _int, maxnorm: _float, *, out: Tensor | None = None) -> Tensor:
+    """Each slice along `dim` shortened to the p-norm `maxnorm` where it is longer."""
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: _int | None = None, *, output_size: _int | None = None) -> Tensor:
     """Each slice along `dim` (default: each element) as often as `repeats` says, a number or one per slice."""
 def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
@@ -980,7 +984,7 @@ def softmax(input: Tensor, dim: _int, dtype: _dtype | None = None, *, out: Tenso
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
 def sort(input: Tensor, dim: _int = -1, descending: _bool = False, stable: _bool = False, *, out: Tensor | None = None) -> Any:
     """The named tuple (values, indices) in ascending or descending order along `dim`; always stable, NaN is largest."""
-def split(tensor: Tensor, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size: Any = None, dim: _int = 0, *, split_size_or_sections: Any = None) -> tuple[Tensor, ...]:
     """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
 def split_with_sizes(input: Tensor, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
     """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""
@@ -1035,7 +1039,7 @@ def threshold(input: Tensor, threshold: _float, value: _float, inplace: _bool = 
     """input where it is above the threshold, else value."""
 def threshold_(input: Tensor, threshold: Any, value: Any) -> Tensor:
     """In-place version of `threshold`; returns `input`."""
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
     """`repeat`, where missing leading numbers are 1."""
 def topk(input: Tensor, k: _int, dim: _int = -1, largest: _bool = True, sorted: _bool = True, *, out: Tensor | None = None) -> Any:
     """The named tuple (values, indices) of the `k` largest (or smallest) elements along `dim`, best first."""
@@ -1076,7 +1080,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """The coordinates, in a tensor of `shape`, of the elements with the numbers `indices`; one tensor per dimension."""
 def unsafe_chunk(input: Tensor, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal size along `dim`, the last of them maybe shorter."""
-def unsafe_split(tensor: Tensor, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+def unsafe_split(tensor: Tensor, split_size: Any = None, dim: _int = 0, *, split_size_or_sections: Any = None) -> tuple[Tensor, ...]:
     """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
     """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""

@@ -2,16 +2,25 @@
 
 from builtins import bool as _bool
 from builtins import float as _float
+from builtins import int as _int
 from collections.abc import Sequence
 from naiad.core.dtype import dtype as _dtype
 from naiad.core.tensor import Tensor
 from typing import Any
 
+def cross(input: Tensor, other: Tensor, *, dim: _int = -1, out: Tensor | None = None) -> Tensor:
+    """The cross product of the vectors of length 3 along `dim`; other sizes broadcast."""
+def diagonal(A: Tensor, *, offset: _int = 0, dim1: _int = -2, dim2: _int = -1) -> Tensor:
+    """`diagonal` of the last two dimensions: a view."""
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """`matmul`."""
 def matrix_norm(A: Tensor, ord: Any = 'fro', dim: Any = ..., keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """A norm of matrices: "fro"; ±1 and ±inf (extreme column or row sum); "nuc" and ±2 by singular values."""
 def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The product of matrices in the order that costs least; the first and the last may be vectors."""
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None, dtype: _dtype | None = None) -> Tensor:
     """A vector norm over one dimension (or the flattened tensor without `ord`), a matrix norm over two."""
+def vecdot(x: Tensor, y: Tensor, *, dim: _int = -1, out: Tensor | None = None) -> Tensor:
+    """The dot product of the vectors along `dim`, those of `x` conjugated; other sizes broadcast."""
 def vector_norm(x: Tensor, ord: _float = 2, dim: Any = None, keepdim: _bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """(sum |x| ** ord) ** (1 / ord) over `dim` (default: all); ±inf: the extreme |x|; 0: how many."""

@@ -15,6 +15,8 @@ from typing import Any
 
 from naiad.core.tensor import Tensor
 
+SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axes": "dim"}  # NumPy's names for arguments, and PyTorch's
+_SPELLED = frozenset(("chunk", "narrow", "select", "squeeze", "topk", "unbind", "unsqueeze"))  # methods that take both
 _NUMBERS = ("float", "int", "complex", "bool", "Number", "Any")
 _GROUPS = ("Sequence[", "Iterable[", "list[", "tuple[", "Tensors")
 
@@ -22,7 +24,7 @@ _GROUPS = ("Sequence[", "Iterable[", "list[", "tuple[", "Tensors")
 def guarded(table: Mapping[str, Callable], methods: bool = False) -> dict[str, Callable]:
     """A table of functions (or methods) with those wrapped that take Tensors and do not look at them themselves."""
     return {
-        name: _guard(name, function, methods) if _trusts(function, methods) else function
+        name: _guard(name, function, methods) if name in _SPELLED or _trusts(function, methods) else function
         for name, function in table.items()
     }
 
@@ -56,13 +58,27 @@ def _guard(name: str, function: Callable, method: bool) -> Callable:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            better = _complaint(name, function, args, kwargs, method) or _taken(name, args, error)
-            if better is None:
-                raise
-            raise TypeError(better) from error
+            respelled = _respelled(kwargs, error) if kwargs else None
+            if respelled is None:
+                better = _complaint(name, function, args, kwargs, method) or _taken(name, args, error)
+                if better is None:
+                    raise
+                raise TypeError(better) from error
+        return call(*args, **respelled)
 
     call.__guarded__ = function  # type: ignore[attr-defined]
     return call
+
+
+def _respelled(kwargs: dict[str, Any], error: Exception) -> dict[str, Any] | None:
+    """The keywords with NumPy's names replaced by PyTorch's, if that is what a call has failed for."""
+    if not isinstance(error, TypeError):
+        return None
+    text = str(error)
+    for theirs, ours in SPELLINGS.items():
+        if theirs in kwargs and ours not in kwargs and f"unexpected keyword argument '{theirs}'" in text:
+            return {ours if name == theirs else name: value for name, value in kwargs.items()}
+    return None
 
 
 def _complaint(name: str, function: Callable, args: Sequence, kwargs: Mapping, method: bool) -> str | None:

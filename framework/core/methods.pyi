@@ -397,6 +397,8 @@ class Methods:
         """The covariance matrix of variables (rows) over observations (columns), which may be counted and weighed."""
     def cpu(self) -> Tensor:
         """The tensor in host memory."""
+    def cross(self, other: Tensor, dim: _int | None = None, *, out: Tensor | None = None) -> Tensor:
+        """The cross product of the vectors of length 3 along `dim`, by default the first dimension of that size."""
     def cuda(self, device: _device | _str | _int | None = None, non_blocking: _bool = False) -> Tensor:
         """The tensor on a cuda device."""
     def cummax(self, dim: _int, *, out: Tensor | None = None) -> Any:
@@ -878,6 +880,10 @@ class Methods:
         """input - other * floor(input / other): it has the sign of `other`, as Python's % does."""
     def remainder_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `remainder`; returns `self`."""
+    def renorm(self, p: _float, dim: _int, maxnorm: _float, *, out: Tensor | None = None) -> Tensor:
+        """Each slice along `dim` shortened to the p-norm `maxnorm` where it is longer."""
+    def renorm_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """In-place version of `renorm`; returns `self`."""
     def repeat(self, *times_each: Any, repeats: Any = None) -> Tensor:
         """A copy repeated along each dimension; more numbers than dimensions add leading ones."""
     def repeat_interleave(self, repeats: Any = None, dim: _int | None = None, *, output_size: _int | None = None) -> Tensor:
@@ -963,7 +969,7 @@ class Methods:
         """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
     def sort(self, dim: _int = -1, descending: _bool = False, stable: _bool = False, *, out: Tensor | None = None) -> Any:
         """The named tuple (values, indices) in ascending or descending order along `dim`; always stable, NaN is largest."""
-    def split(self, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+    def split(self, split_size: Any = None, dim: _int = 0, *, split_size_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
     def split_with_sizes(self, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
         """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""
@@ -1025,7 +1031,7 @@ class Methods:
         """In-place version of `tanh`; returns `input`."""
     def tensor_split(self, indices_or_sections: Any, dim: _int = 0) -> tuple[Tensor, ...]:
         """Views of `n` nearly equal sections along `dim`, or cut before each of the given indices."""
-    def tile(self, *dims: Any) -> Tensor:
+    def tile(self, *times: Any, dims: Any = None) -> Tensor:
         """`repeat`, where missing leading numbers are 1."""
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """Convert: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``, with non_blocking, copy."""
@@ -1073,7 +1079,7 @@ class Methods:
         """`input` with every run of equal elements (or slices along `dim`) made one; see `unique` for the other results."""
     def unsafe_chunk(self, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
         """At most `chunks` views of equal size along `dim`, the last of them maybe shorter."""
-    def unsafe_split(self, split_size: Any, dim: _int = 0) -> tuple[Tensor, ...]:
+    def unsafe_split(self, split_size: Any = None, dim: _int = 0, *, split_size_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
     def unsafe_split_with_sizes(self, split_sizes: Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
         """Views of the given sizes along `dim`. Raises RuntimeError unless they sum to its size."""

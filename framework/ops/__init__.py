@@ -45,6 +45,7 @@ FAMILIES = (
     "device_memory",
     "softmax",
     "blends",
+    "vectors",
     "complexes",
     "sorting",
     "sets",

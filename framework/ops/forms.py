@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from naiad.core.dispatch import deliver
+from naiad.core.guard import SPELLINGS
 from naiad.core.inplace import check_result
 from naiad.core.op import publish
 from naiad.core.state import current
@@ -35,16 +36,13 @@ def inplace_form(function: Callable, *names: str, namespaces: tuple[str, ...] = 
     return call
 
 
-_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axes": "dim"}
-
-
 def numpy_names(function: Callable) -> Callable:
     """Let callers write `axis=` and `keepdims=` for `dim=` and `keepdim=`, as PyTorch does."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            for theirs, ours in _SPELLINGS.items():
+            for theirs, ours in SPELLINGS.items():
                 if theirs in kwargs:
                     if ours in kwargs:
                         raise TypeError(f"{function.__name__}(): got both {ours}= and {theirs}=, which are the same")

@@ -92,9 +92,9 @@ def repeat(self: Tensor, *times_each: Any, repeats: Any = None) -> Tensor:
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), (2,)), s.call(s(3), (2, 2))])
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
     """`repeat`, where missing leading numbers are 1."""
-    times = flat_args(dims)
+    times = flat_args(times if dims is None else (dims,))
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 

@@ -258,8 +258,12 @@ def _nonscalar(name: str, input: Tensor, dim: int) -> int:
     "Tensor",
     samples=lambda s: [s.call(s(5, 4), 2), s.call(s(5, 4), [1, 3], dim=-1), s.call(s(6), 3), s.call(s(0, 2), 3)],
 )
-def split(tensor: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(
+    tensor: Tensor, split_size: Any = None, dim: int = 0, *, split_size_or_sections: Any = None
+) -> tuple[Tensor, ...]:
     """Views of `split_size` positions each along `dim` (the last may be shorter), or of the sizes in a list."""
+    if split_size is None:
+        split_size = split_size_or_sections
     if not isinstance(split_size, int):
         return split_with_sizes(tensor, split_size, dim)
     dim = _nonscalar("split", tensor, dim)
