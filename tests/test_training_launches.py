@@ -68,7 +68,8 @@ def in_naiad(program, monkeypatch):
     return made
 
 
-@pytest.mark.parametrize(("program", "as_on_gpu"), [*((p, False) for p in STEPS), ("train_digits.py", True)])
+@pytest.mark.parametrize("as_on_gpu", [False, True], ids=["as dispatched", "as on a GPU"])
+@pytest.mark.parametrize("program", STEPS)
 def test_a_step_takes_no_more_launches_than_in_pytorch(program, as_on_gpu, monkeypatch):
     made = in_naiad(program, monkeypatch)
     ours, theirs = len(made.launches), in_pytorch(program, monkeypatch, as_on_gpu)
