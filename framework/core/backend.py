@@ -295,8 +295,8 @@ def elementwise(op: Any, common: dtype, result: dtype) -> Callable:
         launcher_for(tuple(arrays))(out, *given)
 
     count = len(op.operands)
-    made = _remembering(count, general, launcher_for, result) if count <= 2 else general
-    made.into = into  # type: ignore[attr-defined]  # the same, written where the caller says
+    made: Any = _remembering(count, general, launcher_for, result) if count <= 2 else general
+    made.into = into  # the same, written where the caller says
     return made
 
 
@@ -367,7 +367,13 @@ def launcher(kernel: str | Callable | None, op: str) -> Callable:
         shown = op.removesuffix("_op")
         raise NotImplementedError(f"{shown} has no kernel on cuda yet; run it on the CPU: tensor.cpu()")
     module, _, function = kernel.partition(".")
-    return getattr(import_module(f"naiad.kernels.{module}"), function)
+    return getattr(kernels(module), function)
+
+
+@cache
+def kernels(module: str) -> Any:
+    """A module of naiad.kernels."""
+    return import_module(f"naiad.kernels.{module}")
 
 
 def allow_single_precision(chosen: dict[str, bool]) -> None:

@@ -17,12 +17,11 @@ Parts are read where they lie, by strides of two; only results are put together 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from naiad.core import backend
 from naiad.core.strided import DeviceArray
 
 _INT64 = np.dtype(np.int64)
@@ -41,14 +40,12 @@ def launch(op: Any, start: Callable, outs: Sequence[DeviceArray], arrays: Sequen
         )
     target = outs[0] if len(outs) == 1 else tuple(outs)
     if "." in mode:
-        module, _, name = mode.partition(".")
-        start, mode = getattr(import_module(f"naiad.kernels.{module}"), name), "whole"
+        start, mode = backend.launcher(mode, op.name), "whole"
     _MODES[mode](start, target, arrays, attrs)
 
 
-@cache
 def _kernels() -> Any:
-    return import_module("naiad.kernels.complex_parts")
+    return backend.kernels("complex_parts")
 
 
 def _is_complex(x: Any) -> bool:
