@@ -97,7 +97,8 @@ def order(x: Any, rows: int, n: int, inner: int, descending: bool = False, bits:
     Element j of row r is x[r // inner, j, r % inner]. bits: how many low bits of integers that are no less than 0 tell
     them apart, where that is known.
     """
-    assert n < 1 << 31, "a row has fewer than 2**31 elements"
+    if n >= 1 << 31:
+        raise RuntimeError(f"sort: a row of {n} elements is too long, it may have up to {(1 << 31) - 1}")
     name = x.dtype.name
     bits = bits or BITS.get(name, 32)
     wide = BITS.get(name, 32) == 64
