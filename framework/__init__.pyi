@@ -741,7 +741,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """`input` with the elements of `source`, one after the other, where `mask` is true."""
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements where `mask` is true, in one dimension. Both are broadcast."""
-def matmul(input: Tensor, other: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product: vectors, matrices, and batches of matrices that broadcast."""
 def max(input: Tensor, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
     """The largest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the largest of each pair. NaN wins."""

@@ -52,7 +52,8 @@ VECTORS: dict[str, Call] = {
     "bound": lambda m: m.renorm(m.ones(3, 2), 2, 0, -1.0),
     "renorm of integers": lambda m: m.renorm(m.ones(3, 2).long(), 2, 0, 1.0),
     "diagonal": lambda m: m.linalg.diagonal(m.arange(12).view(3, 4), offset=1),
-    "matmul into": lambda m: m.linalg.matmul(m.ones(2, 3), m.ones(3, 2), out=m.zeros(2, 2)),
+    "linalg.matmul into": lambda m: m.linalg.matmul(m.ones(2, 3), m.ones(3, 2), out=m.zeros(2, 2)),
+    "matmul into": lambda m: m.matmul(m.arange(4.0).view(2, 2), m.ones(2, 2), out=m.rand(2, 2)),
 }
 
 

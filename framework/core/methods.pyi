@@ -739,7 +739,7 @@ class Methods:
         """In-place version of `masked_scatter`."""
     def masked_select(self, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The elements where `mask` is true, in one dimension. Both are broadcast."""
-    def matmul(self, other: Tensor) -> Tensor:
+    def matmul(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The matrix product: vectors, matrices, and batches of matrices that broadcast."""
     def max(self, dim: Any = None, keepdim: _bool = False, *, other: Any = None, out: Tensor | None = None) -> Any:
         """The largest element; with `dim` a named tuple (values, indices) over that dimension; with another tensor the largest of each pair. NaN wins."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.dispatch import deliver
 from naiad.core.op import PUBLIC, public, publish
 from naiad.core.primitive import primitive
 from naiad.core.strided import broadcast_shapes
@@ -112,13 +113,13 @@ def flat_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-def matmul(input: Tensor, other: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product: vectors, matrices, and batches of matrices that broadcast.
 
     input: (..., n, k) or (k,); other: (..., k, m) or (k,), of the same dtype.
     Raises RuntimeError for sizes that do not match and for two dtypes.
     """
-    return matmul_op(input, other)
+    return matmul_op(input, other) if out is None else deliver(matmul_op(input, other), out)
 
 
 publish(

@@ -60,8 +60,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
             raise RuntimeError(f"no dimension of size 3 in input: {list(input.shape)}")
         dim = found[0]
         warn(
-            f"Using cross without specifying the dim arg is deprecated. It takes dimension {dim} here; pass dim, or use "
-            "linalg.cross, which takes the last."
+            f"Using cross without specifying the dim arg is deprecated. It takes dimension {dim} here; pass dim, or "
+            "use linalg.cross, which takes the last."
         )
     return _cross("cross", input, other, dim, out)
 
