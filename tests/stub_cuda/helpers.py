@@ -16,6 +16,7 @@ class _Launch(ctypes.Structure):
         ("stream", ctypes.c_uint64),
         ("count", ctypes.c_int),
         ("value", ctypes.c_uint64 * PARAMETERS),
+        ("attributes", ctypes.c_int),
     ]
 
 
@@ -28,6 +29,7 @@ class Launch(NamedTuple):
     shared: int
     stream: int
     values: list
+    attributes: int = 0  # how many: clusters, cooperative launches and the like
 
     @property
     def floats(self):
@@ -47,7 +49,9 @@ class Stub:
     def last(self, back=0):
         """The last launch, or the one so many before it."""
         x = self.library.stub_launch(ctypes.c_long(back)).contents
-        return Launch(x.name.decode(), tuple(x.grid), tuple(x.block), x.shared, x.stream, list(x.value[: x.count]))
+        return Launch(
+            x.name.decode(), tuple(x.grid), tuple(x.block), x.shared, x.stream, list(x.value[: x.count]), x.attributes
+        )
 
     def launches(self):
         """How many launches there have been."""

@@ -18,6 +18,7 @@ typedef struct {
     uint64_t stream;
     int count;
     uint64_t value[PARAMETERS];
+    int attributes;
 } Launch;
 
 enum { HISTORY = 64 };
@@ -111,6 +112,32 @@ int cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned 
         made->value[i] = 0;
         memcpy(&made->value[i], parameters[i], f->size[i]);
     }
+    made->attributes = 0;
     return 0;
 }
+
+/* What else Triton's own launcher calls. */
+typedef struct {
+    unsigned grid[3], block[3], shared;
+    void *stream, *attributes;
+    unsigned count;
+} Config;
+int cuLaunchKernelEx(const Config *c, Function *f, void **parameters, void **extra) {
+    int code = cuLaunchKernel(f, c->grid[0], c->grid[1], c->grid[2], c->block[0], c->block[1], c->block[2], c->shared,
+                              c->stream, parameters, extra);
+    if (!code) history[(launches - 1) % HISTORY].attributes = c->count;
+    return code;
+}
+int cuCtxGetCurrent(void **context) { *context = (void *)1; return 0; }
+int cuCtxSetCurrent(void *context) { return 0; }
+int cuCtxGetDevice(int *device) { *device = 0; return 0; }
+int cuCtxGetLimit(size_t *value, int limit) { *value = 0; return 0; }
+int cuCtxSetLimit(int limit, size_t value) { return 0; }
+int cuDeviceGet(int *device, int number) { *device = number; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) { *value = 232448; return 0; }
+int cuDevicePrimaryCtxRetain_v2(void **context, int device) { *context = (void *)1; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)1; return 0; }
+int cuFuncSetCacheConfig(Function *f, int config) { return 0; }
+int cuPointerGetAttribute(uint64_t *value, int attribute, uint64_t pointer) { *value = pointer; return 0; }
+int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return 0; }
 int cuLaunchCooperativeKernel(void) { return INVALID_VALUE; }
