@@ -10,9 +10,32 @@ from typing import Any
 
 Spills = dict[tuple[str, str], dict[int, int]]  # (case, kernel) -> architecture -> bytes per thread
 
-KEPT = "the assembler keeps these few values aside in order to have two blocks on a multiprocessor, out of the loop"
-REASONS: dict[tuple[str, str], str] = {}
-SPILLS: dict[str, Spills] = {"3.6": {}, "3.9": {}}
+KEPT = "the assembler takes fewer registers than there are, so that one more block fits, and keeps these few aside"
+FEW = "two pairs of statistics beside a row of 64 registers: a shorter row would be read twice"
+REASONS: dict[tuple[str, str], str] = {
+    ("attention", "_attention_bwd_kv"): KEPT,
+    ("attention narrow", "_attention_bwd_kv"): KEPT,
+    ("along columns", "_extreme_of"): KEPT,
+    ("along columns", "_order"): KEPT,
+    ("group norm backward bfloat16", "_normalize_grad"): FEW,
+    ("conv2d of 3 channels", "_conv_weight_grad"): KEPT,
+    ("conv2d of 3 channels float32", "_conv_weight_grad"): KEPT,
+    ("logcumsumexp backward columns", "_weigh"): KEPT,
+}
+SPILLS: dict[str, Spills] = {
+    "3.6": {
+        ("group norm backward bfloat16", "_normalize_grad"): {100: 8},
+        ("conv2d of 3 channels float32", "_conv_weight_grad"): {100: 8},
+        ("logcumsumexp backward columns", "_weigh"): {90: 8},
+    },
+    "3.9": {
+        ("attention", "_attention_bwd_kv"): {86: 48, 89: 48, 120: 16},
+        ("attention narrow", "_attention_bwd_kv"): {100: 8},
+        ("along columns", "_extreme_of"): {120: 8},
+        ("along columns", "_order"): {86: 8, 89: 8},
+        ("conv2d of 3 channels", "_conv_weight_grad"): {80: 8},
+    },
+}
 
 
 def listed(version: str) -> Spills:

@@ -7,26 +7,22 @@ Triton that `aot_golden.json` names, what comes out is also what that file says;
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("naiad.kernels.launch")
+from naiad.bench import aot_spills
+from naiad.bench.aot_spills import REASONS, SPILLS, excuse
+
 ALL = os.environ.get("NAIAD_AOT") == "all"
 ARCHITECTURES = (80, 86, 89, 90, 100, 120) if ALL else (80, 90, 120)
 MATMUL = {80: "mma.sync", 86: "mma.sync", 89: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma", 120: "mma.sync"}
 SHARED = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}  # bytes that a program can have
-# (case, kernel) -> bytes of local memory that are let pass, and why. All are a few values kept aside for the length of
-# a loop, where a smaller tile costs more than they do.
-SPILLS = {
-    ("attention", "_attention_bwd_kv"): 48,  # two accumulators of 128 columns beside the scores
-    ("attention narrow", "_attention_bwd_kv"): 8,
-    ("attention biased", "_attention_bwd_q"): 8,
-    ("conv2d float64", "_conv"): 16,  # float64 tiles take twice the registers
-    ("along columns", None): 8,  # scans of many columns side by side
-}
 GOLDEN = Path(__file__).with_name("aot_golden.json")
 GOLDEN_ARCHITECTURES = (80, 90, 120)
 
@@ -37,7 +33,7 @@ def compiled_for(*architectures, thorough=False):
     options = ["--json", "-", *(["--thorough"] if thorough else []), "--arch", *map(str, architectures)]
     command = [sys.executable, "-m", "naiad.kernels.aot", *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (0, 1), done.stderr  # 1 says that something spills, which is a test of its own
     return json.loads(done.stdout)
 
 
@@ -63,12 +59,32 @@ def report():
 
 def test_kernels_fit_their_registers(report):
     spilling = [
-        f"{e['case']}: {e['kernel']} for sm_{e['arch']}: {e['local']} bytes"
+        f"{e['case']}: {e['kernel']} for sm_{e['arch']}: {e['spilled']} bytes"
         for e in report["entries"]
-        if e["local"] > SPILLS.get((e["case"], e["kernel"]), SPILLS.get((e["case"], None), 0))
+        if e["spilled"] and excuse(SimpleNamespace(**e), report["triton"]) is None
     ]
     assert not spilling
     assert [e for e in report["entries"] if e["shared"] > SHARED[e["arch"]]] == []
+
+
+def test_every_spill_on_the_list_is_one(report):
+    version = ".".join(report["triton"].split(".")[:2])
+    if version not in SPILLS:
+        pytest.skip(f"the lists of spills are of Triton {' and '.join(SPILLS)}, this is {version}")
+    most = {}
+    for e in report["entries"]:
+        found = e["case"], e["kernel"], e["arch"]
+        most[found] = max(most.get(found, 0), e["spilled"])
+    listed = {(*key, arch): size for key, of in SPILLS[version].items() for arch, size in of.items()}
+    assert [(key, size) for key, size in listed.items() if key[2] in ARCHITECTURES and most.get(key) != size] == []
+    assert {key for spills in SPILLS.values() for key in spills} == set(REASONS)
+
+
+def test_versions_without_a_list_have_the_longer_of_all(monkeypatch):
+    key = ("case", "kernel")
+    monkeypatch.setattr(aot_spills, "SPILLS", {"3.6": {key: {80: 8}}, "3.9": {key: {80: 16, 90: 8}}})
+    assert aot_spills.listed("3.7.1") == {key: {80: 16, 90: 8}}
+    assert aot_spills.listed("3.6.0") == {key: {80: 8}}
 
 
 @pytest.mark.skipif(not ALL, reason="each maths function for all types takes a minute: NAIAD_AOT=all")
@@ -90,6 +106,17 @@ def test_contiguous_operands_move_sixteen_bytes_at_a_time(report, case):
     assert all(e["load"] >= 16 and e["store"] >= 16 for e in found), found
 
 
+NORMS = ("_normalize", "_normalize_grad", "_normalize_weight_grad")
+
+
+def test_norms_move_sixteen_bytes_at_a_time(report):
+    whole = [e for e in report["entries"] if e["kernel"] in NORMS and " norm " in e["case"]]
+    assert {e["case"].split(" norm ")[0] for e in whole} >= {"layer", "batch", "group"}
+    assert [(e["case"], e["kernel"], e["arch"], e["load"]) for e in whole if e["load"] < 16] == []
+    forward = [e for e in whole if e["kernel"] != "_normalize_weight_grad"]
+    assert [(e["case"], e["kernel"], e["arch"], e["store"]) for e in forward if e["store"] < 16] == []
+
+
 @pytest.mark.parametrize(
     "case", ["matmul bfloat16", "matmul float16", "matmul bfloat16 transposed", "matmul float32", "attention"]
 )
@@ -98,6 +125,19 @@ def test_products_run_on_tensor_cores(report, case):
     assert set(first) == set(ARCHITECTURES)
     for arch, entry in first.items():
         assert MATMUL[arch] in entry["has"], entry
+
+
+@pytest.mark.parametrize("start", ["matmul", "linear", "attention"])
+def test_hopper_multiplies_by_wgmma(report, start):
+    found = [e for e in report["entries"] if e["case"].startswith(start) and e["arch"] == 90]
+    products = [e for e in found if e["kernel"] == "_matmul" or e["kernel"].startswith("_attention_")]
+    # Neither float64 nor whole numbers have a wgmma. The gradient of float32 keys, in three passes of tf32, has tiles
+    # of 32 rows, which its registers allow: tensor cores, but not that instruction.
+    others = ("matmul float64", "matmul int32", "attention float32")
+    without = [(e["case"], e["kernel"]) for e in products if MATMUL[90] not in e["has"] and e["case"] not in others]
+    assert products and without == []
+    in_three = [e["has"][0] for e in products if e["case"] == "attention float32"]
+    assert sorted(in_three) == ([MATMUL[80]] + [MATMUL[90]] * 3 if start == "attention" else [])
 
 
 def test_what_comes_out_is_what_came_out_before(report):
@@ -113,10 +153,14 @@ def test_what_comes_out_is_what_came_out_before(report):
         assert entry["registers"] <= registers + max(8, registers // 8), f"{name} takes more registers"
 
 
-def test_a_second_run_reads_what_the_first_made():
-    before = compiled_for(90)["entries"]
-    assert before == compiled_for(90)["entries"]
-    assert {e["seconds"] for e in before} == {0.0}
+def test_a_second_run_reads_what_the_first_made(report):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    again = compiled_for(*ARCHITECTURES)["entries"]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert {e["seconds"] for e in again} == {0.0}
+    assert [{**e, "seconds": 0.0} for e in report["entries"]] == again
+    # Seconds of work, which a busy machine does not make longer.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
 
 
 if __name__ == "__main__":
