@@ -58,3 +58,15 @@ def test_the_seed_gives_the_same_weights_on_both_devices():
         made.append(nn.Linear(5, 7, device=device))
     assert naiad.equal(made[0].weight, made[1].weight.cpu())
     assert naiad.equal(made[0].bias, made[1].bias.cpu())
+
+
+def test_lengths_of_packed_sequences_are_on_the_cpu_where_cuda_is_the_default():
+    naiad.set_default_device("cuda")
+    try:
+        packed = nn.utils.rnn.pack_sequence([naiad.ones(2, 1), naiad.ones(1, 1)])
+        padded, lengths = nn.utils.rnn.pad_packed_sequence(packed)
+    finally:
+        naiad.set_default_device(None)
+    assert packed.data.is_cuda and padded.is_cuda
+    assert packed.batch_sizes.tolist() == [2, 1] and packed.batch_sizes.device.type == "cpu"
+    assert lengths.tolist() == [2, 1] and lengths.device.type == "cpu"

@@ -125,7 +125,7 @@ def pack_padded_sequence(
     rows = [step * batch + i for step, size in enumerate(sizes) for i in range(size)]
     places = naiad.tensor(rows, dtype=naiad.long, device=input.device)
     data = steps.flatten(0, 1).index_select(0, places)
-    return PackedSequence(data, naiad.tensor(sizes, dtype=naiad.long), order)
+    return PackedSequence(data, naiad.tensor(sizes, dtype=naiad.long, device="cpu"), order)
 
 
 def _check_lengths(lengths: list[int], batch: int, longest: int) -> None:
@@ -185,7 +185,7 @@ def pad_packed_sequence(
     filler = naiad.full((1, *data.shape[1:]), padding_value, dtype=data.dtype, device=data.device)
     places = naiad.tensor(rows, dtype=naiad.long, device=data.device)
     padded = naiad.cat([data, filler]).index_select(0, places).unflatten(0, (steps, batch))
-    lengths = naiad.tensor(_lengths(sizes), dtype=naiad.long)
+    lengths = naiad.tensor(_lengths(sizes), dtype=naiad.long, device="cpu")
     if back is not None:
         padded, lengths = padded.index_select(1, back), lengths.index_select(0, back.cpu())
     return (padded.transpose(0, 1) if batch_first else padded), lengths
