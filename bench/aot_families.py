@@ -151,7 +151,12 @@ def attentions(array: Callable) -> dict[str, Callable[[], None]]:
         lse, facts = array((4, 16, 4096)), dict(scale=0.1, causal=causal, drop=drop)
         given = None if mask is None else array(shape or (4096, 4096), mask)
         attention.attention((q, lse), q, k, k, given, **facts)
-        for gradient, of in ((attention.query_grad, q), (attention.key_grad, k), (attention.value_grad, k)):
+        for gradient, of in (
+            (attention.query_grad, q),
+            (attention.key_grad, k),
+            (attention.value_grad, k),
+            (attention.key_value_grad, (k, k)),
+        ):
             gradient(of, q, q, lse, q, k, k, given, **facts)
         if mask not in (None, "bool"):
             attention_mask.mask_grad(given, q, q, lse, q, k, k, given, **facts)

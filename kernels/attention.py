@@ -30,13 +30,13 @@ Drop = tuple[float, int, int] | None  # dropout's probability, seed, and place i
 # Queries and keys at a time: for halves, then for float32, whose three passes of tf32 take more registers. What is
 # multiplied has 64 rows where registers allow: with fewer, Hopper's wgmma cannot be used.
 TILES = (
-    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64), "mask": (64, 32)},
-    {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64), "mask": (32, 32)},
+    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64), "both": (32, 64), "mask": (64, 32)},
+    {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64), "both": (32, 16), "mask": (32, 32)},
 )
 # The same with dropout, whose numbers take registers too, and for masks that are added to float32.
 SMALLER = (
-    {"out": (128, 32), "query": (64, 32), "key": (16, 64), "value": (16, 64), "mask": (64, 16)},
-    {"out": (32, 32), "query": (32, 16), "key": (32, 16), "value": (32, 32), "mask": (32, 16)},
+    {"out": (128, 32), "query": (64, 32), "key": (16, 64), "value": (16, 64), "both": (16, 64), "mask": (64, 16)},
+    {"out": (32, 32), "query": (32, 16), "key": (32, 16), "value": (32, 32), "both": (32, 16), "mask": (32, 16)},
 )
 
 
@@ -183,14 +183,14 @@ def _attention_bwd_q(
 
 @triton.jit
 def _attention_bwd_kv(
-    grad_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    dk_ptr, dv_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
     g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
     v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
-    VALUE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_V: tl.constexpr,
-    BLOCK_OUT: tl.constexpr,
+    KEY: tl.constexpr, VALUE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_E: tl.constexpr,
+    BLOCK_V: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of a tile of values, p^T g, or of keys, ds^T q * scale, summed over the heads that share it."""
+    """The gradients of a tile of keys, ds^T q * scale, and of values, p^T g, summed over the heads that share it."""
     tile = tl.program_id(0)
     heads = H // shared
     batch = (tl.program_id(1) // heads).to(tl.int64)
@@ -198,7 +198,10 @@ def _attention_bwd_kv(
     j = tile * BLOCK_S + tl.arange(0, BLOCK_S)
     k = _rows(k_ptr + batch * k_batch + own * k_head, j, k_row, k_col, S, E, BLOCK_E)
     v = _rows(v_ptr + batch * v_batch + own * v_head, j, v_row, v_col, S, EV, BLOCK_V)
-    acc = tl.zeros([BLOCK_S, BLOCK_OUT], tl.float32)
+    if KEY:
+        dk = tl.zeros([BLOCK_S, BLOCK_E], tl.float32)
+    if VALUE:
+        dv = tl.zeros([BLOCK_S, BLOCK_V], tl.float32)
     begin = 0
     if CAUSAL:
         begin = (tile * BLOCK_S) // BLOCK_L * BLOCK_L
@@ -216,23 +219,27 @@ def _attention_bwd_kv(
             if DROP != 0:
                 kept = tl.trans(_kept(seed, first, limit, row + i, tile * BLOCK_S, S, DROP, BLOCK_S))
             if VALUE:
+                weights = p
                 if DROP != 0:
-                    p = tl.where(kept, p * share, tl.zeros([1, 1], p.dtype))
-                acc = tl.dot(p.to(g.dtype), g, acc, input_precision=PRECISION, out_dtype=tl.float32)
-            else:
+                    weights = tl.where(kept, p * share, tl.zeros([1, 1], p.dtype))
+                dv = tl.dot(weights.to(g.dtype), g, dv, input_precision=PRECISION, out_dtype=tl.float32)
+            if KEY:
                 out = _rows(out_ptr + row * EV, i, EV, 1, L, EV, BLOCK_V)
                 delta = tl.sum(g.to(tl.float32) * out.to(tl.float32), 1)
                 dp = tl.dot(v, tl.trans(g), input_precision=PRECISION, out_dtype=tl.float32)
                 if DROP != 0:
                     dp = tl.where(kept, dp * share, tl.zeros([1, 1], dp.dtype))
                 ds = p * (dp - delta[None, :])
-                acc = tl.dot(ds.to(q.dtype), q, acc, input_precision=PRECISION, out_dtype=tl.float32)
-    column = tl.arange(0, BLOCK_OUT)
-    width = EV if VALUE else E
-    if not VALUE:
-        acc = acc * scale
-    at = grad_ptr + (tl.program_id(1).to(tl.int64) * S + j)[:, None] * width + column[None, :]
-    tl.store(at, acc.to(grad_ptr.dtype.element_ty), mask=(j < S)[:, None] & (column < width)[None, :])
+                dk = tl.dot(ds.to(q.dtype), q, dk, input_precision=PRECISION, out_dtype=tl.float32)
+    place = tl.program_id(1).to(tl.int64) * S + j
+    if KEY:
+        column = tl.arange(0, BLOCK_E)
+        at = dk_ptr + place[:, None] * E + column[None, :]
+        tl.store(at, (dk * scale).to(dk_ptr.dtype.element_ty), mask=(j < S)[:, None] & (column < E)[None, :])
+    if VALUE:
+        column = tl.arange(0, BLOCK_V)
+        at = dv_ptr + place[:, None] * EV + column[None, :]
+        tl.store(at, dv.to(dv_ptr.dtype.element_ty), mask=(j < S)[:, None] & (column < EV)[None, :])
 
 
 def attention(
@@ -274,7 +281,7 @@ def key_grad(
     drop: Drop = None,
 ) -> None:  # fmt: skip
     """dk (B, H / shared, S, E) = the gradient of the keys."""
-    _of_shared(dk, "key", g, out, lse, q, k, v, mask, scale, causal, drop)
+    _of_shared(dk, None, g, out, lse, q, k, v, mask, scale, causal, drop)
 
 
 def value_grad(
@@ -282,21 +289,32 @@ def value_grad(
     drop: Drop = None,
 ) -> None:  # fmt: skip
     """dv (B, H / shared, S, Ev) = the gradient of the values."""
-    _of_shared(dv, "value", g, out, lse, q, k, v, mask, scale, causal, drop)
+    _of_shared(None, dv, g, out, lse, q, k, v, mask, scale, causal, drop)
+
+
+def key_value_grad(
+    outs: tuple, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float, causal: bool,
+    drop: Drop = None,
+) -> None:  # fmt: skip
+    """outs = both, computing the weights once for them."""
+    _of_shared(*outs, g, out, lse, q, k, v, mask, scale, causal, drop)
 
 
 def _of_shared(
-    grad: Any, part: str, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool,
+    dk: Any, dv: Any, g: Any, out: Any, lse: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool,
     drop: Drop,
 ) -> None:  # fmt: skip
-    if prod(grad.shape) == 0 or prod(q.shape) == 0:
-        fill(grad, value=0)
+    wanted = [x for x in (dk, dv) if x is not None]
+    if prod(k.shape[:3]) == 0 or prod(q.shape) == 0 or any(prod(x.shape) == 0 for x in wanted):
+        for x in wanted:
+            fill(x, value=0)
         return
-    tiles = tiles_for(q, k, v, mask, drop, part)
-    grid, arrays = (cdiv(k.shape[2], tiles[1]), prod(k.shape[:2])), (grad, g, contiguous(out), contiguous(lse))
+    tiles = tiles_for(q, k, v, mask, drop, "both" if len(wanted) == 2 else "value" if dk is None else "key")
+    grid = cdiv(k.shape[2], tiles[1]), prod(k.shape[:2])
+    arrays = (wanted[0], wanted[-1], g, contiguous(out), contiguous(lse))
     start(
         _attention_bwd_kv, grid, tiles, arrays, q, k, v, mask, g.strides, scale, causal, drop,
-        VALUE=part == "value", BLOCK_OUT=max(next_power_of_2(grad.shape[3]), 16),
+        KEY=dk is not None, VALUE=dv is not None,
     )  # fmt: skip
 
 
@@ -345,7 +363,7 @@ def _tile(length: int, keys: int, width: int, dtype: str, part: str, mask: int, 
     single = dtype == "float32"
     queries, at_once = (SMALLER if drop or (single and mask == ADDED) else TILES)[single][part]
     if single:
-        return (queries, at_once, 8) if width <= 64 else (32, 16 if part == "key" else min(at_once, 32), 8)
+        return (queries, at_once, 8) if width <= 64 else (32, min(at_once, 32), 8)
     if width > 128 or (drop and width > 64):
-        return min(queries, 64), min(at_once, 64 if part in ("key", "value") and width <= 128 else 32), 8
+        return min(queries, 64), min(at_once, 64 if part in ("key", "value", "both") and width <= 128 else 32), 8
     return queries, 32 if mask == ADDED and width > 64 and part == "out" else at_once, 8

@@ -172,6 +172,12 @@ def _value_grad(g, out, lse, q, k, v, mask=None, *, scale, causal, drop):
     return _gathered(np.matmul(np.swapaxes(p * _noise(p, drop), -1, -2), g), v)
 
 
+def _key_value_grad(g, out, lse, q, k, v, mask=None, *, scale, causal, drop):
+    """Both, with the weights computed once."""
+    facts = dict(scale=scale, causal=causal, drop=drop)
+    return _key_grad(g, out, lse, q, k, v, mask, **facts), _value_grad(g, out, lse, q, k, v, mask, **facts)
+
+
 def _mask_grad(g, out, lse, q, k, v, mask, *, scale, causal, drop):
     """The gradient of an added mask, summed over what it was added to."""
     p, _ = _weights(q, k, mask, scale, causal)
@@ -204,6 +210,13 @@ _GRADIENTS = {
     "q": _both("attention_query_grad", _query_grad, "attention.query_grad", rule=_like(3)),
     "k": _both("attention_key_grad", _key_grad, "attention.key_grad", rule=_like(4)),
     "v": _both("attention_value_grad", _value_grad, "attention.value_grad", rule=_like(5)),
+    "both": _both(
+        "attention_key_value_grad",
+        _key_value_grad,
+        "attention.key_value_grad",
+        outputs=2,
+        rule=lambda *xs, **_: [(x._array.shape, x._dtype) for x in xs[4:6]],
+    ),
     "mask": _both("attention_mask_grad", _mask_grad, "attention_mask.mask_grad", rule=_like(6)),
 }
 _ATTENTION = _both(
@@ -214,6 +227,20 @@ _ATTENTION = _both(
     outputs=2,
     grad=tuple(map(_gradient, ("q", "k", "v", "mask"))),
 )
+
+
+def _keys_and_values(
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, out: Tensor, out1: Tensor, scale: float,
+    causal: bool, drop: Drop,
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    """The gradients of keys and values in one launch; None where they are to be differentiated again."""
+    if current().grad:
+        return None
+    return _GRADIENTS["both"][drop is not None](g, out, out1, q, k, v, mask, scale=scale, causal=causal, drop=drop)
+
+
+for _op in _ATTENTION:
+    _op.op.joint = ((1, 2), _keys_and_values)
 
 
 # ---------------------------------------------------------------- when
