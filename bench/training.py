@@ -141,7 +141,7 @@ STEPS: dict[str, Callable[..., Callable[[], Any]]] = {
     "classifier, batch 16 x 32": classifier_step,
     "GPT, batch 16 x 64": gpt_step,
 }
-GPT2 = dict(width=768, blocks=12, heads=12, context=1024, batch=8, tokens=50304)
+GPT2: dict[str, Any] = dict(width=768, blocks=12, heads=12, context=1024, batch=8, tokens=50304)
 ON_GPU: dict[str, Callable[..., Callable[[], Any]]] = {
     "GPT-2 124M, batch 8 x 1024, float32": partial(gpt_step, **GPT2),
     "GPT-2 124M, batch 8 x 1024, bfloat16": partial(gpt_step, half=True, **GPT2),
@@ -169,7 +169,7 @@ def measure(
             if torch is not None:
                 torch.cuda.synchronize()
 
-    found = {}
+    found: dict[str, dict[str, list[float]]] = {}
     # The CPU's models together, by library: PyTorch's threads are switched twice a round. A GPU's one by one: memory.
     for group in [steps] if device == "cpu" else [{name: make} for name, make in steps.items()]:
         timed = {(name, column): of(make) for column, of in columns.items() for name, make in group.items()}
