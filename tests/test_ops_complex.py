@@ -24,7 +24,6 @@ REFUSED = {
     "nn.functional.adaptive_avg_pool1d": "means of windows of one size",
     "nn.functional.adaptive_avg_pool2d": "means of windows of one size",
     "nn.functional.adaptive_avg_pool3d": "means of windows of one size",
-    "nn.functional.normalize": "clamps complex norms",
     "nn.functional.poisson_nll_loss": "of real numbers only",
     "nn.functional.rms_norm": "of real numbers only",
 }

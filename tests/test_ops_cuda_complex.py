@@ -25,11 +25,7 @@ pytestmark = pytest.mark.skipif(
 _ORDER = "complex numbers have no order"
 WITHOUT_KERNEL = {
     "naiad.scatter_reduce": f"amax, amin: {_ORDER}; prod",
-    "nn.functional.adaptive_max_pool1d": _ORDER,
-    "nn.functional.adaptive_max_pool2d": _ORDER,
-    "nn.functional.adaptive_max_pool3d": _ORDER,
     "nn.functional.interpolate": "resampling",
-    "nn.functional.scaled_dot_product_attention": f"softmax: {_ORDER}",
 }
 CALLS = 2  # of each entry: what differs between the rest is not in the dtype
 
@@ -170,6 +166,9 @@ def test_creation_and_mixed_dtypes() -> None:
             naiad.ones(3, dtype=naiad.float64, device=device) * naiad.ones(3, device=device).to(naiad.cfloat)
         ),
         lambda device: 1 / (naiad.eye(2, device=device) + 2j),
+        lambda device: naiad.eye(2, 3, dtype=naiad.complex64, device=device),
+        lambda device: naiad.linspace(1, 2 - 1j, 5, device=device),
+        lambda device: naiad.logspace(0, 1j, 4, device=device),
         lambda device: naiad.where(naiad.eye(2, device=device) > 0, 1j, 2.0),
     ):
         assert_same([call("cuda")], [call("cpu")], 1e-6, 1e-7, "creation")

@@ -9,6 +9,7 @@ An entry's `parts` facet says how its launch function serves complex numbers too
     "product"  a product of its first two operands, to which any others are added: four real products
     "add"      a real result, the sum of what both parts give (a variance)
     "test"     it asks of each element only whether it is 0
+    "real"     what it makes is real: its numbers are converted
     "module.function" is another launch function for them
 
 Parts are read where they lie, by strides of two; only results are put together by a launch of their own.
@@ -121,7 +122,13 @@ def _test(start: Callable, out: DeviceArray, arrays: Sequence, attrs: dict) -> N
     start(out, *[_kernels().is_not_zero(x) if _is_complex(x) else x for x in arrays], **attrs)
 
 
+def _real(start: Callable, out: DeviceArray, arrays: Sequence, attrs: dict) -> None:
+    part = out.new(out.shape, _kernels().PARTS[out.dtype])
+    start(part, *arrays, **attrs)
+    backend.kernels("copy").copy(out, part)
+
+
 _MODES = {
     **{"whole": _whole, "move": _move, "each": _each, "pairs": _pairs},
-    **{"product": _product, "add": _add, "test": _test},
+    **{"product": _product, "add": _add, "test": _test, "real": _real},
 }

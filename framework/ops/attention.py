@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.dtype import FLOAT, dtype
 from naiad.core.dtype import bool as bool_
-from naiad.core.dtype import dtype
 from naiad.core.op import public
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
@@ -85,6 +85,10 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_ca
         raise RuntimeError(
             f"{name}: Expected query, key, and value to have the same dtype, but got query.dtype: {query._dtype.name}, "
             f"key.dtype: {key._dtype.name}, and value.dtype: {value._dtype.name}"
+        )
+    if query._dtype.kind != FLOAT:
+        raise NotImplementedError(
+            f"\"{name}\" not implemented for '{query._dtype.name}': it takes floating-point tensors"
         )
     if mask is not None and is_causal:
         raise RuntimeError(f"{name}: Explicit attn_mask should not be set when is_causal=True")

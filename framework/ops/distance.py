@@ -48,6 +48,7 @@ def abs_power(m: Any, input: Any, p: Any) -> Any:
 
 def length(x: Tensor, p: float, dim: int, keepdim: bool) -> Tensor:
     """The p-norm of x over a dimension; its gradient at a zero vector is 0."""
+    x = x.abs() if x._dtype.kind == COMPLEX else x
     if p == 2:
         return root(sum_dims(x * x, dim=(dim,), keepdim=keepdim))
     if p == 1:
@@ -100,8 +101,6 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
     difference = x1 - x2 + eps
-    if difference._dtype.kind == COMPLEX:
-        difference = difference.abs()
     return length(difference, p, difference._array.ndim - 1, keepdim)
 
 

@@ -75,7 +75,9 @@ def _reduced(rows: Tensor, bag: Tensor, count: int, counted: Tensor, mode: str) 
     total = index_add_op(zeros_like_gradient(rows, shape), bag, where_op(mask, rows, 0.0), dim=0)
     if mode == "sum":
         return total
-    counts = index_add_op(zeros_like_gradient(rows, (count, 1)), bag, mask.to(rows._dtype), dim=0)
+    real = rows._dtype.to_real()
+    nothing = full_op(shape=(count, 1), value=0.0, dtype=real, device=rows._device)
+    counts = index_add_op(nothing, bag, mask.to(real), dim=0)
     return total / counts.clamp(min=1)
 
 

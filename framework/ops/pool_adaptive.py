@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.device import device
-from naiad.core.dtype import dtype, int64
+from naiad.core.dtype import COMPLEX, dtype, int64
 from naiad.core.op import as_one, publish
 from naiad.core.primitive import factory, primitive
 from naiad.core.tensor import Tensor
@@ -60,7 +60,7 @@ def _adaptive_avg(rank: int, name: str, input: Tensor, output_size: Any) -> Tens
         )
     for d, (n, t) in enumerate(zip(have, target, strict=True), input.ndim - rank):
         moved = input.transpose(d, -1)
-        means = averaging(shape=(t, n), dtype=input._dtype, device=input._device)
+        means = averaging(shape=(t, n), dtype=input._dtype.to_real(), device=input._device).to(input._dtype)
         input = linear_op(moved, means, None).transpose(d, -1)
     return input.contiguous()
 
@@ -149,7 +149,12 @@ def _adaptive_max(rank: int) -> tuple[Callable, Callable]:
     name = f"adaptive_max_pool{rank}d"
 
     def both(input: Tensor, output_size: Any, return_indices: bool = True) -> tuple[Tensor, Tensor]:
-        return adaptive_max_op(input, target=_target(name, input, output_size, rank))
+        target = _target(name, input, output_size, rank)
+        if input._dtype.kind == COMPLEX:
+            raise NotImplementedError(
+                f"\"{name}\" not implemented for '{input._dtype.name}': complex numbers have no order"
+            )
+        return adaptive_max_op(input, target=target)
 
     def call(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         found = both(input, output_size)

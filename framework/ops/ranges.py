@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.device import device
+from naiad.core.device import CUDA, device
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import FLOAT, dtype, int64
-from naiad.core.op import public
+from naiad.core.dtype import COMPLEX, FLOAT, dtype, int64
+from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory
 from naiad.core.state import default_dtype
 from naiad.core.tensor import Tensor
@@ -47,7 +47,7 @@ def spaced(
     return (values if base is None else np.power(base, values)).astype(dtype.np)
 
 
-@factory(kernel="ranges.eye", name="eye")
+@factory(kernel="ranges.eye", parts="real", name="eye")
 def eye_op(*, shape: tuple[int, ...], dtype: dtype, device: device) -> np.ndarray:
     """Zeros with ones on the diagonal."""
     return np.eye(*shape, dtype=dtype.np)
@@ -129,6 +129,13 @@ def _spaced(name: str, start: Any, end: Any, n: int, of: dtype | None, base: flo
             return full_op(shape=(1,), value=int(start), dtype=of, device=home(target))
     else:
         exact = of.compute.np.type
+    if of.kind == COMPLEX and home(target).kind == CUDA:
+        real, imag = (
+            _spaced(name, a, b, n, of.to_real(), None, target)
+            for a, b in ((start.real, end.real), (start.imag, end.imag))
+        )
+        exponents = PUBLIC["naiad"]["complex"](real, imag)
+        return exponents if base is None else base**exponents
     start, end = exact(start), exact(end)
     step = (end - start) / exact(n - 1) if n > 1 else exact(0)
     numbers = {"start": start.item(), "end": start.item() if n == 1 else end.item(), "step": step.item()}

@@ -21,7 +21,7 @@ BLOCK = 1 << 16  # elements
 
 
 def _float_like(input: Tensor, **attrs: Any) -> tuple:
-    if input._dtype.kind < FLOAT:
+    if input._dtype.kind != FLOAT:
         raise NotImplementedError(
             f"\"softmax\" not implemented for '{input._dtype.name}': convert first, with dtype=naiad.float32"
         )
