@@ -28,6 +28,6 @@ def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: 
     """Take a prefix off the keys that begin with it, in place and in the same order, as DataParallel's "module."."""
     for key in list(state_dict):
         state_dict[key.removeprefix(prefix)] = state_dict.pop(key)
-    metadata = getattr(state_dict, "_metadata", None)
-    for key in list(metadata or ()):
+    metadata: dict[str, Any] = getattr(state_dict, "_metadata", None) or {}
+    for key in list(metadata):
         metadata[key.removeprefix(prefix) if key != prefix.rstrip(".") else ""] = metadata.pop(key)
