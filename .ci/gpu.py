@@ -88,6 +88,7 @@ def environment() -> Path:
         venv.create(folder, system_site_packages=True, with_pip=False, symlinks=True)
     (packages,) = (folder / "lib").glob("python*/site-packages")
     kept = [p for p in sys.path if p and Path(p).is_dir() and Path(p).name in ("site-packages", "dist-packages")]
+    kept += [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and Path(p).is_dir()]
     # Our own tree goes first: an installed naiad may be another one.
     lines = [f"import sys; sys.path.insert(0, {str(tree)!r})"]
     lines += [f"import site; site.addsitedir({path!r})" for path in kept]
@@ -115,7 +116,8 @@ def parts(out: Path, dry: bool) -> list[Part]:
     simulated = {"NAIAD_CUDA": "interpret"} if dry else {}
     few = ["--quick", "--rounds", "1", "--seconds", "0.001"] if dry else []
     some = ["-k", "relu or softmax"] if dry else []
-    workers = ["-n", "8"] if importlib.util.find_spec("xdist") and not dry else []
+    cores = min(len(os.sched_getaffinity(0)), 16)  # each has a context on the GPU
+    workers = ["-n", str(cores)] if importlib.util.find_spec("xdist") and not dry else []
     check = ["-m", "pytest", "-q", "--maxfail", "100", *workers, "-m", "gpu or not gpu" if not dry else "not gpu"]
 
     def tests(name: str, *files: str) -> Part:

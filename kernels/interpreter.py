@@ -60,6 +60,10 @@ def run(kernel: Any, grid: Sequence[int], args: Sequence[Any], constexprs: dict[
         raise TypeError(f"{kernel.__name__} takes {len(run_time)} run-time arguments {run_time}, got {len(args)}")
     values = dict(constexprs)
     function = kernel.rewrite()
+    if max(grid[1:], default=1) > 65535:
+        raise RuntimeError(
+            f"{kernel.__name__}: a GPU takes 65535 programs along a grid's 2nd and 3rd dimension: {grid}"
+        )
     programs: Any = itertools.product(*map(range, grid))
     seed = os.environ.get("NAIAD_CUDA_SHUFFLE")
     if seed is not None:

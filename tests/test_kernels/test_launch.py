@@ -82,6 +82,11 @@ def test_access_outside_of_the_buffers_is_an_error(arrays):
         launch(_double, (1,), out, arrays.empty((64,)), 64, BLOCK=64)
 
 
+def test_grids_that_a_gpu_does_not_take_are_refused(arrays):
+    with pytest.raises(RuntimeError, match=r"_last: a GPU takes 65535 programs along .*: \(1, 65536, 1\)"):
+        launch(_last, (1, 65536), arrays.empty((1,), "int32"))
+
+
 @triton.jit
 def _last(out_ptr):
     tl.store(out_ptr, tl.program_id(0))
