@@ -179,7 +179,7 @@ def test_the_same_normals_as_on_the_cpu() -> None:
         naiad.manual_seed(11)
         cpu = naiad.randn(5, 3, dtype=dtype)
         naiad.manual_seed(11)
-        assert_same([naiad.randn(5, 3, dtype=dtype, device="cuda")], [cpu], 1e-6, 1e-6, "normals")
+        assert_same([naiad.randn(5, 3, dtype=dtype, device="cuda")], [cpu], 1e-5, 1e-5, "normals")
 
 
 def test_uniforms_have_two_parts() -> None:
@@ -201,6 +201,23 @@ def test_what_asks_only_whether_elements_are_0() -> None:
         lambda t: naiad.tensor([bool(t[0, 1]), bool(t[0, 0])]),
     ):
         assert_same([ask(x.to("cuda"))], [ask(x)], 0, 0, "truth")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_complex_numbers_are_refused_for_is_named(device: str) -> None:
+    x = naiad.ones(2, 3, dtype=naiad.complex64, device=device)
+    for call, error, words in (
+        (lambda: x.amax(), RuntimeError, "amax.*complex numbers have no order"),
+        (lambda: x.sort(), RuntimeError, "complex numbers have no order"),
+        (lambda: x < x, NotImplementedError, "lt.*complex64"),
+        (lambda: x.floor(), NotImplementedError, "floor.*complex64"),
+        (lambda: x.softmax(1), NotImplementedError, "softmax.*complex64"),
+        (lambda: naiad.nn.functional.adaptive_max_pool1d(x, 1), NotImplementedError, "adaptive_max_pool1d.*complex64"),
+        (lambda: naiad.ones(2, device=device).add_(x[:, :2].sum(0)), RuntimeError, "complex result does not fit"),
+        (lambda: x.imag.view(-1)[0].real.fill_(1j), RuntimeError, "without overflow"),
+    ):
+        with pytest.raises(error, match=words):
+            call()
 
 
 def test_printing() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from naiad.core.device import CPU_DEVICE
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import FLOAT, dtype, int64
+from naiad.core.dtype import COMPLEX, FLOAT, dtype, int64
 from naiad.core.dtype import bool as bool_
 from naiad.core.op import public
 from naiad.core.primitive import primitive
@@ -214,13 +214,18 @@ def ties_share(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) 
 
 
 def _extreme(name: str, reduce: Callable) -> Callable:
-    @primitive(name=name, rule=same_dtype, kernel=f"reduce.{name}", grad=(ties_share,), widen=False)
+    def rule(input: Tensor, *, dim: Dims, keepdim: bool) -> tuple:
+        if input._dtype.kind == COMPLEX:
+            raise RuntimeError(f"{name}(): complex numbers have no order")
+        return same_dtype(input, dim=dim, keepdim=keepdim)
+
+    @primitive(name=name, rule=rule, kernel=f"reduce.{name}", grad=(ties_share,), widen=False)
     def extreme(input: np.ndarray, *, dim: Dims, keepdim: bool) -> np.ndarray:
         for d in dim:
             if not input.shape[d]:
                 raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
         if input.dtype.kind == "c":
-            raise RuntimeError(f"{name}(): complex numbers have no order")
+            raise TypeError("complex")
         return reduce(input, dim, keepdims=keepdim)
 
     @public(
