@@ -115,8 +115,18 @@ def test_attention_is_counted(causal, dropout):
     assert found["attention_op"] == (2 * pairs * (8 + 6), read + out_bytes + lse_bytes)
     backward = read + 2 * out_bytes + lse_bytes  # the gradient of the result, too
     assert found["attention_query_grad"] == (2 * pairs * (8 + 6 + 8), backward + q_bytes)
-    assert found["attention_key_grad"] == (2 * pairs * (8 + 6 + 8), backward + k_bytes)
-    assert found["attention_value_grad"] == (2 * pairs * (8 + 6), backward + v_bytes)
+    # Scores, the weights' gradient, and a product for each of the two.
+    assert found["attention_key_value_grad"] == (2 * pairs * (8 + 6 + 8 + 6), backward + k_bytes + v_bytes)
+
+
+def test_attention_s_gradients_are_counted_one_by_one():
+    q, k, v = (naiad.ones(2, 3, n, e, device="cuda", requires_grad=True) for n, e in ((4, 8), (5, 8), (5, 6)))
+    g, pairs = naiad.ones(2, 3, 4, 6, device="cuda"), 2 * 3 * 4 * 5
+    for wanted, name, numbers in ((k, "attention_key_grad", 8 + 6 + 8), (v, "attention_value_grad", 8 + 6)):
+        out = naiad.nn.functional.scaled_dot_product_attention(q, k, v)
+        with naiad.cuda.ledger() as made:
+            naiad.autograd.grad(out, wanted, g)
+        assert facts(made)[name][0] == 2 * pairs * numbers
 
 
 def test_the_trace_file_is_in_chrome_s_format(tmp_path):

@@ -212,6 +212,7 @@ _PRODUCTS: dict[str, Callable[[Sequence[Shape], Shape, dict], int]] = {
     "attention_query_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
     "attention_key_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 1),
     "attention_value_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 1, 1),
+    "attention_key_value_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 2, 2),
     "attention_mask_grad": lambda xs, out, given: _attention_grad(xs, given["causal"], 1, 1),
 }
 
