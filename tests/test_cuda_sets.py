@@ -30,6 +30,7 @@ def test_distinct_elements_and_slices(dtype: str) -> None:
         assert_same(lambda t, d=dim: t.unique(return_inverse=True, return_counts=True, dim=d), x)
         assert_same(lambda t, d=dim: t.unique_consecutive(return_inverse=True, return_counts=True, dim=d), x)
     assert_same(lambda t: t.unique(), x[0])
+    assert_same(lambda t: t.unique_consecutive(return_inverse=True, return_counts=True, dim=0), x[:1])
     assert_same(lambda t: t.unique(), x[:0])
 
 

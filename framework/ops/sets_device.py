@@ -5,6 +5,8 @@ The host learns how many there are, as it does in PyTorch: the shapes of results
 
 from __future__ import annotations
 
+from math import prod
+
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import float64, int64
 from naiad.core.tensor import Tensor
@@ -30,7 +32,8 @@ def _begins(rows: Tensor) -> Tensor:
     """(n, k): for (n, m, ...), whether a slice differs from the one before it; the first does."""
     differ = slice_op(rows, index=(slice(1, None),)) != slice_op(rows, index=(slice(0, -1),))
     if rows.ndim > 1:
-        differ = reshape(differ, (differ._array.shape[0], -1)).any(1)
+        n, *rest = differ._array.shape
+        differ = reshape(differ, (n, prod(rest))).any(1)
     return cat([_full(rows, (1,), True, bool_), differ], 0)
 
 
