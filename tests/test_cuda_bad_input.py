@@ -70,9 +70,7 @@ def test_dtypes_that_kernels_do_not_take():
     x = naiad.ones(3, device="cuda")
     with pytest.raises(NotImplementedError, match="\"relu\" not implemented for 'complex64': it takes integer or"):
         F.relu(x.to(naiad.complex64))
-    with pytest.raises(
-        NotImplementedError, match=r"softmax has no kernel on cuda for complex tensors yet; .*\.cpu\(\)"
-    ):
+    with pytest.raises(NotImplementedError, match="\"softmax\" not implemented for 'complex64': convert first"):
         F.softmax(x.to(naiad.complex64), 0)
     with pytest.raises(NotImplementedError, match="conv1d: not implemented for 'int64': it takes floating-point"):
         F.conv1d(x.long()[None, None], x.long()[None, None])

@@ -54,10 +54,11 @@ class Training:
         self.model.load_state_dict(self.began)
         np.testing.assert_allclose(self.step(), self.loss, rtol=1e-6)
 
-    def live(self):
-        """Bytes in live tensors between steps."""
+    def live(self, wanted=None):
+        """Bytes in live tensors between steps; what is more than wanted may be in cycles, and is looked for there."""
         self.optimizer.zero_grad()
-        gc.collect()
+        if cuda.memory_allocated() != wanted:
+            gc.collect()
         return cuda.memory_allocated()
 
 
@@ -112,9 +113,9 @@ def test_fifty_times_out_of_memory_and_nothing_leaks(training, full, monkeypatch
         assert re.search(r"\((\d+) bytes\) are in live tensors and .* are cached", said)
         assert "Delete tensors that are not needed" in said and "smaller batches" in said
         del error
-        assert training.live() == live, nth
+        assert training.live(live) == live, nth
     training.works()
-    assert training.live() == live
+    assert training.live(live) == live
 
 
 def test_what_is_live_and_cached_is_told_as_it_is(training, full):
@@ -147,7 +148,7 @@ def test_a_failing_copy_to_the_device(training, monkeypatch):
         with pytest.raises(RuntimeError, match=r"copying \d+ bytes \(int64 of shape .*\) from the host to cuda:0"):
             training.step()  # the table of addresses that the optimizer sends
         monkeypatch.undo()
-        assert training.live() == live
+        assert training.live(live) == live
     training.works()
 
 
@@ -160,7 +161,7 @@ def test_a_failing_copy_from_the_device(training, monkeypatch):
         monkeypatch.undo()
         assert "naiad.cuda.ledger()" in str(error.value) and "NAIAD_CUDA=interpret" in str(error.value)
         del error
-        assert training.live() == live
+        assert training.live(live) == live
     training.works()
 
 
@@ -176,7 +177,7 @@ def test_a_failing_launch_anywhere_in_a_step(training, monkeypatch):
     monkeypatch.setattr(interpreter, "run", counted)
     training.step()
     monkeypatch.undo()
-    for nth in range(0, len(names), 3):
+    for nth in range(0, len(names), 5):
         made = []
 
         def failing(kernel, *rest, made=made, nth=nth):
@@ -189,7 +190,7 @@ def test_a_failing_launch_anywhere_in_a_step(training, monkeypatch):
         with pytest.raises(RuntimeError, match=rf"^{names[nth]}: .*injected"):
             training.step()
         monkeypatch.undo()
-        assert training.live() == live, names[nth]
+        assert training.live(live) == live, names[nth]
     training.works()
 
 

@@ -58,25 +58,6 @@ def in_pytorch(program, monkeypatch, as_on_gpu):
     return calls.made
 
 
-def in_naiad(program, monkeypatch):
-    """The ledger of one step."""
-    module = load(program, "naiad", monkeypatch)
-    step = STEPS[program](module, naiad.device("cuda"))
-    step()
-    with naiad.cuda.ledger() as made:
-        step()
-    return made
-
-
-@pytest.mark.parametrize("as_on_gpu", [False, True], ids=["as dispatched", "as on a GPU"])
-@pytest.mark.parametrize("program", STEPS)
-def test_a_step_takes_no_more_launches_than_in_pytorch(program, as_on_gpu, monkeypatch):
-    made = in_naiad(program, monkeypatch)
-    ours, theirs = len(made.launches), in_pytorch(program, monkeypatch, as_on_gpu)
-    print(f"{program}: {ours} launches, {theirs.total()} in PyTorch")
-    assert ours <= theirs.total(), f"{ours} > {theirs.total()}\n{made.table()}\n{theirs}"
-
-
 class EveryOp:
     """A mode that notes the ops which are called with or make cuda tensors."""
 
@@ -93,24 +74,37 @@ class EveryOp:
         return result
 
 
-@pytest.mark.parametrize("program", STEPS)
-def test_a_step_is_all_in_kernels(program, monkeypatch):
-    """Every op but views launches kernels, none of them is a vendor library's, and nothing is computed on the host."""
-    module = load(program, "naiad", monkeypatch)
-    step = STEPS[program](module, naiad.device("cuda"))
-    step()
-    step()
-    before, every = backend.transfers.count, EveryOp()
-    with naiad.cuda.ledger() as made, mode(every):
+@pytest.fixture(scope="module", params=STEPS)
+def in_naiad(request):
+    """A program's name, and of one step of it: the ledger, all ops on the device, copies between host and device."""
+    with pytest.MonkeyPatch.context() as patch:
+        step = STEPS[request.param](load(request.param, "naiad", patch), naiad.device("cuda"))
         step()
-    called = Counter(op.name for op in every.seen if not (op.view or isinstance(op, View)))
+        before, every = backend.transfers.count, EveryOp()
+        with naiad.cuda.ledger() as made, mode(every):
+            step()
+    return request.param, made, every.seen, backend.transfers.count - before
+
+
+@pytest.mark.parametrize("as_on_gpu", [False, True], ids=["as dispatched", "as on a GPU"])
+def test_a_step_takes_no_more_launches_than_in_pytorch(in_naiad, as_on_gpu, monkeypatch):
+    program, made, _, _ = in_naiad
+    ours, theirs = len(made.launches), in_pytorch(program, monkeypatch, as_on_gpu)
+    print(f"{program}: {ours} launches, {theirs.total()} in PyTorch")
+    assert ours <= theirs.total(), f"{ours} > {theirs.total()}\n{made.table()}\n{theirs}"
+
+
+def test_a_step_is_all_in_kernels(in_naiad):
+    """Every op but views launches kernels, none of them is a vendor library's, and nothing is computed on the host."""
+    program, made, seen, copied = in_naiad
+    called = Counter(op.name for op in seen if not (op.view or isinstance(op, View)))
     launched = Counter(call.op for call in made.ops)
     assert called and called - launched == Counter()
-    assert not [op.name for op in every.seen if getattr(getattr(op, "op", op), "vendor", None)]
-    kinds = {type(getattr(op, "op", op)).__name__ for op in every.seen}
+    assert not [op.name for op in seen if getattr(getattr(op, "op", op), "vendor", None)]
+    kinds = {type(getattr(op, "op", op)).__name__ for op in seen}
     assert {"Elementwise", "Primitive"} <= kinds
     assert {"linear", "flat_matmul", "sum_dims", "add" if program != "train_digits.py" else "relu"} <= launched.keys()
     updates = [launch.kernel for launch in made.launches if launch.op is None]
     assert set(updates) <= UPDATES | {"_reduce"}
     # Between host and device go the tables of addresses that an update of many tensors reads, and nothing else.
-    assert backend.transfers.count - before == sum(kernel in UPDATES for kernel in updates), updates
+    assert copied == sum(kernel in UPDATES for kernel in updates), updates
