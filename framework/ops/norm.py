@@ -262,4 +262,4 @@ def _affine_gradients(
     return reshape_op(weight, size=weight_shape), reshape_op(bias, size=bias_shape)
 
 
-normalized.op.joint = ((1, 2), _affine_gradients)  # type: ignore[attr-defined]
+normalized.op.joint = ((1, 2), _affine_gradients)
