@@ -10,6 +10,7 @@ from . import (
     control,
     detection,
     generative,
+    housekeeping,
     language,
     latent,
     savings,
@@ -38,6 +39,7 @@ FILES = (
     science,
     techniques,
     savings,
+    housekeeping,
 )
 PROGRAMS = {
     name: program
