@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from naiad.core.trace import trace
-from naiad.kernels import complex_matmul, complex_parts, complex_reduce, copy, elementwise
+from naiad.kernels import complex_matmul, complex_parts, complex_reduce, copy, elementwise, reduce
+from naiad.kernels.complex_elementwise import as_real
 
 SQUARE, LONG = (4096, 4096), (1 << 24,)
 COLUMNS, REPEATED = (1, 4096), (0, 0)  # strides
@@ -44,6 +45,8 @@ def cases(array: Callable) -> Cases:
             "matmul": partial(complex_matmul.matmul, whole, whole, whole),
             "linear": partial(complex_matmul.linear, whole, whole, whole, row),
             "flat outer": partial(complex_matmul.flat_outer, whole, whole, whole),
+            "sum rows": partial(reduce.sum, as_real(row), as_real(whole), dim=(1,)),
+            "sum of all": partial(reduce.sum, as_real(number), as_real(array(LONG, dtype)), dim=(0,)),
             "prod rows": partial(complex_reduce.prod, row, whole, dim=(1,)),
             "prod columns": partial(complex_reduce.prod, row, whole, dim=(0,)),
             "prod of all": partial(complex_reduce.prod, number, array(LONG, dtype), dim=(0,)),

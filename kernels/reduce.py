@@ -241,7 +241,8 @@ def _tile(rows: int, n: int, stride: int) -> tuple[int, int, int]:
         block = min(columns, 4096)
         return min(count, max(1024 // block, 1)), block, 8 if block > 2048 else 4
     block = min(columns, 32)  # neighbours in memory are in different rows: wide tiles of rows
-    return min(count, 2048 // block, 128), block, 4
+    tile = min(count, 2048 // block, 128)
+    return tile, min(columns, max(block, 2048 // tile)), 4  # long ones where there are few rows, as of complex sums
 
 
 SPLIT_TARGET = 264  # programs that keep every processor of a large GPU busy twice
