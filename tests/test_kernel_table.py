@@ -51,7 +51,8 @@ def test_every_elementwise_body_can_be_printed() -> None:
     from naiad.kernels.elementwise import prepare
 
     primitives()
-    bodies = [op for op in OPS.values() if isinstance(op, Elementwise)]
+    # Derivatives are printed when they are needed, some for complex numbers only.
+    bodies = [op for op in OPS.values() if isinstance(op, Elementwise) and "_grad_" not in op.name]
     assert len(bodies) > 100
     for op in bodies:
         for kind in op.kinds & {BOOL, INT, FLOAT}:
