@@ -16,6 +16,9 @@ ONE = {
     "fill": (lambda t: t[:, 1].fill_(3), "_fill"),
     "zero": (lambda t: t.zero_(), "_fill"),
     "one operand": (lambda t: t.sigmoid_(), "_sigmoid"),
+    "lerp": (lambda t: t.lerp_(naiad.ones(3, 4, device=t.device), 0.25), "_lerp"),
+    "addcmul": (lambda t: t.addcmul_(t, t, value=0.5), "_addcmul"),
+    "addcdiv": (lambda t: t.addcdiv_(t, t + 1), "_addcdiv"),
     "copy": (lambda t: t.copy_(naiad.ones(4, device=t.device)), "_copy"),
     "copy of another dtype": (lambda t: t.copy_(naiad.ones(3, 4, dtype=naiad.int32, device=t.device)), "_copy"),
 }

@@ -187,11 +187,11 @@ class Methods:
         """In-place version of `addbmm`; returns `self`."""
     def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 / tensor2. Integer division this way is an error, as in PyTorch."""
-    def addcdiv_(self, *args: Any, **kwargs: Any) -> Tensor:
+    def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
         """In-place version of `addcdiv`; returns `self`."""
     def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 * tensor2."""
-    def addcmul_(self, *args: Any, **kwargs: Any) -> Tensor:
+    def addcmul_(self, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
         """In-place version of `addcmul`; returns `self`."""
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: _complex = 1, alpha: _complex = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (mat1 @ mat2)."""
@@ -655,7 +655,7 @@ class Methods:
         """In-place version of `le`; returns `input`."""
     def lerp(self, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
         """input + weight * (end - input): weight 0 gives `input`, 1 gives `end`. All of one dtype."""
-    def lerp_(self, *args: Any, **kwargs: Any) -> Tensor:
+    def lerp_(self, end: Tensor, weight: Any) -> Tensor:
         """In-place version of `lerp`; returns `self`."""
     def less(self, other: Any, *, out: Tensor | None = None) -> Tensor:
         """input < other."""

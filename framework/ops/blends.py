@@ -7,6 +7,7 @@ from typing import Any
 
 from naiad.core.dtype import uint8
 from naiad.core.elementwise import elementwise
+from naiad.core.inplace import inplace_call
 from naiad.core.op import PUBLIC, as_one, public, publish
 from naiad.core.tensor import Tensor
 from naiad.ops.arithmetic import where_op
@@ -78,19 +79,35 @@ def addcdiv_op(m: Any, input: Any, tensor1: Any, tensor2: Any, value: Any) -> An
     return input + value * tensor1 / tensor2
 
 
-@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(3), s(2, 1)), s.call(s(3), s(3), s(3), value=0.5)])
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
-    """input + value * tensor1 / tensor2. Integer division this way is an error, as in PyTorch."""
+def _check_divided(tensor1: Tensor, tensor2: Tensor) -> None:
     if all(t._dtype.kind < 2 for t in (tensor1, tensor2)):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported. Use input + value * trunc(tensor1 / tensor2), "
             "or convert to floating point"
         )
+
+
+@public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(3), s(2, 1)), s.call(s(3), s(3), s(3), value=0.5)])
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
+    """input + value * tensor1 / tensor2. Integer division this way is an error, as in PyTorch."""
+    _check_divided(tensor1, tensor2)
     return into(addcdiv_op(input, tensor1, tensor2, value), out)
 
 
-inplace_form(addcmul, "addcmul_")
-inplace_form(addcdiv, "addcdiv_")
+_addcmul_into, _addcdiv_into = inplace_call(addcmul_op.op), inplace_call(addcdiv_op.op)
+
+
+@public("Tensor")
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """In-place version of `addcmul`; returns `self`."""
+    return _addcmul_into(self, tensor1, tensor2, value)
+
+
+@public("Tensor")
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """In-place version of `addcdiv`; returns `self`."""
+    _check_divided(tensor1, tensor2)
+    return _addcdiv_into(self, tensor1, tensor2, value)
 
 
 @elementwise(namespaces=(), name="lerp", kinds=(2, 3))
@@ -105,13 +122,24 @@ def lerp_op(m: Any, input: Any, end: Any, weight: Any) -> Any:
 )
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
     """input + weight * (end - input): weight 0 gives `input`, 1 gives `end`. All of one dtype."""
-    for what, x in (("end", end), ("weight", weight)):
-        if isinstance(x, Tensor) and x._dtype is not input._dtype:
-            raise RuntimeError(f"lerp: expected dtype {input.dtype} for `{what}` but got dtype {x.dtype}")
+    _check_lerp(input, end, weight)
     return into(lerp_op(input, end, weight), out)
 
 
-inplace_form(lerp, "lerp_")
+def _check_lerp(input: Tensor, end: Tensor, weight: Any) -> None:
+    for what, x in (("end", end), ("weight", weight)):
+        if isinstance(x, Tensor) and x._dtype is not input._dtype:
+            raise RuntimeError(f"lerp: expected dtype {input.dtype} for `{what}` but got dtype {x.dtype}")
+
+
+_lerp_into = inplace_call(lerp_op.op)
+
+
+@public("Tensor")
+def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """In-place version of `lerp`; returns `self`."""
+    _check_lerp(self, end, weight)
+    return _lerp_into(self, end, weight)
 
 
 # ---------------------------------------------------------------- products of matrices added to something
