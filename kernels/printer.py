@@ -179,8 +179,8 @@ def _line(types: Typed, name: str, op: str, args: tuple) -> str:
         return f"{name} = {base} * {base}"
     if op == "polygamma":  # its order is no tensor
         x = args[1]
-        shown = converted(x.name, types.of[x.name], dtype) if _is_symbol(x) else literal(x, dtype)
-        return f"{name} = maths.polygamma({int(args[0])}, {shown})"
+        value = converted(x.name, types.of[x.name], dtype) if _is_symbol(x) else literal(x, dtype)
+        return f"{name} = maths.polygamma({int(args[0])}, {value})"
     template = _template(op, dtype)
     bare = "(" not in template or op in ("invert",)  # infix: Triton takes the number's dtype from the other side
     show: Callable = constant if bare and any(_is_symbol(a) for a in args) else literal
