@@ -60,7 +60,7 @@ def _guard(name: str, function: Callable, method: bool) -> Callable:
         except Exception as error:
             respelled = _respelled(kwargs, error) if kwargs else None
             if respelled is None:
-                better = _complaint(name, function, args, kwargs, method) or _taken(name, args, error)
+                better = _complaint(name, function, args, kwargs, method) or _taken(name, args, kwargs, error)
                 if better is None:
                     raise
                 raise TypeError(better) from error
@@ -109,10 +109,12 @@ def _complaint(name: str, function: Callable, args: Sequence, kwargs: Mapping, m
     return None
 
 
-def _taken(name: str, args: Sequence, error: Exception) -> str | None:
-    """The same where annotations do not tell: an argument was asked for what only Tensors have."""
+def _taken(name: str, args: Sequence, kwargs: Mapping, error: Exception) -> str | None:
+    """The same where annotations do not tell: an argument was asked for what only Tensors (or dtypes) have."""
     if not isinstance(error, AttributeError) or isinstance(error.obj, Tensor):
         return None
+    if error.obj is not None and error.obj is kwargs.get("dtype"):
+        return f"{name}(): argument 'dtype' must be dtype, not {type(error.obj).__name__}: {error.obj!r:.40}"
     given = [item for a in args for item in (a if isinstance(a, (list, tuple)) else (a,))]
     if not any(error.obj is item for item in given):
         return None

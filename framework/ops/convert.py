@@ -234,6 +234,8 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, b
     other = kwargs.get("other")
     if other is not None:
         target, of = other._device, other._dtype
+    if of is not None and not isinstance(of, dtype):
+        raise TypeError(f"to(): argument 'dtype' must be dtype, not {type(of).__name__}: {of!r:.40}")
     always = kwargs.get("copy", flags[1] if len(flags) > 1 else False)
     non_blocking = kwargs.get("non_blocking", flags[0] if flags else False)
     return (device(target) if target is not None else None), of, bool(always), bool(non_blocking)

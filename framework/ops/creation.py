@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver, number_dtype
 from naiad.core.dtype import FROM_NUMPY, dtype, int64, promote_types
 from naiad.core.dtype import bool as bool_
+from naiad.core.dtype import dtype as DType
 from naiad.core.dtype import from_numpy as dtype_of
 from naiad.core.op import public
 from naiad.core.primitive import factory
@@ -46,10 +48,19 @@ def shape_from(size: tuple, named: Any = None) -> tuple[int, ...]:
         size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
-    result = tuple(int(s) for s in size)
-    if any(s < 0 for s in result):
+    result = tuple([whole(s, "size") for s in size])
+    if result and min(result) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension in size {list(result)}")
     return result
+
+
+def whole(value: Any, what: str) -> int:
+    """An int, or what Python takes for one: NumPy's ints, tensors of one. Raises TypeError for floats and all else."""
+    try:
+        return index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"argument '{what}' must be int or a tuple of ints, not {kind}: {value!r:.40}") from None
 
 
 def _filled(
@@ -84,6 +95,8 @@ def full(
 ) -> Tensor:
     """A tensor of `size` filled with `fill_value`; the dtype follows the number."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
+    if not isinstance(value, (int, float, complex)):
+        raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
     if dtype is None:
         dtype = number_dtype(value)
     made = full_op(
@@ -148,6 +161,8 @@ def tensor(
     data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
 ) -> Tensor:
     """A new tensor with a copy of `data`: nested sequences, numbers, an ndarray or a Tensor (copied, detached)."""
+    if dtype is not None and not isinstance(dtype, DType):
+        raise TypeError(f"tensor(): argument 'dtype' must be dtype, not {type(dtype).__name__}")
     array = array_from(data, dtype)
     made = wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)
     target = home(device) if device is not None or not isinstance(data, Tensor) else data._device

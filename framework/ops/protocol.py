@@ -28,9 +28,8 @@ def _to_number(kind: Callable) -> Callable:
 
     def convert(self: Tensor) -> Any:
         if self.numel() != 1:
-            raise RuntimeError(
-                f"a Tensor with {self.numel()} elements cannot be converted to Scalar ({name}() of shape "
-                f"{list(self.shape)})"
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars: {name}() of shape {list(self.shape)}"
             )
         return kind(_one(self, name))
 

@@ -20,7 +20,7 @@ from naiad.core.random import Generator, generator_for, lanes, lanes_per_value, 
 from naiad.core.state import default_dtype
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import transfer
-from naiad.ops.creation import finish, home, shape_from
+from naiad.ops.creation import finish, home, shape_from, whole
 
 
 @factory(kernel="random.uniform", name="uniform_op")
@@ -233,7 +233,7 @@ def randint(
         low, high = 0, low
     if size is None:
         raise TypeError("randint(): give the size: randint(high, size) or randint(low, high, size)")
-    low, high = int(low), int(high)
+    low, high = whole(low, "low"), whole(high, "high")
     _check_bounds("randint", low, high)
     shape, where = shape_from((size,)), home(device)
     of = dtype or (int64 if out is None else out._dtype)
@@ -261,6 +261,7 @@ def randperm(
 
     The low bits of a key give way to its position, so that one sort of numbers does it.
     """
+    n = whole(n, "n")
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     where, bits = home(device), max(n - 1, 0).bit_length()

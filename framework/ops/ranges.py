@@ -14,7 +14,7 @@ from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory
 from naiad.core.state import default_dtype
 from naiad.core.tensor import Tensor
-from naiad.ops.creation import finish, full_op, home
+from naiad.ops.creation import finish, full_op, home, whole
 
 
 def _number(x: Any) -> Any:
@@ -118,7 +118,7 @@ def range(
 
 def _spaced(name: str, start: Any, end: Any, n: int, of: dtype | None, base: float | None, target: Any) -> Tensor:
     """n values from start to end, built from the nearer end in the result's precision; base: its powers of them."""
-    start, end = _number(start), _number(end)
+    start, end, n = _number(start), _number(end), whole(n, "steps")
     if n < 0:
         raise RuntimeError(f"{name}(): number of steps must be non-negative, got {n}")
     if of is None:
