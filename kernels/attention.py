@@ -30,7 +30,7 @@ Drop = tuple[float, int, int] | None  # dropout's probability, seed, and place i
 # Queries and keys at a time: for halves, then for float32, whose three passes of tf32 take more registers. What is
 # multiplied has 64 rows where registers allow: with fewer, Hopper's wgmma cannot be used.
 TILES = (
-    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64), "both": (32, 64), "mask": (64, 32)},
+    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64), "both": (16, 64), "mask": (64, 32)},
     {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64), "both": (32, 16), "mask": (32, 32)},
 )
 # The same with dropout, whose numbers take registers too, and for masks that are added to float32.
@@ -364,6 +364,8 @@ def _tile(length: int, keys: int, width: int, dtype: str, part: str, mask: int, 
     queries, at_once = (SMALLER if drop or (single and mask == ADDED) else TILES)[single][part]
     if single:
         return (queries, at_once, 8) if width <= 64 else (32, min(at_once, 32), 8)
+    if drop and mask == ADDED and part == "both":
+        at_once = 32
     if width > 128 or (drop and width > 64):
         return min(queries, 64), min(at_once, 64 if part in ("key", "value", "both") and width <= 128 else 32), 8
     return queries, 32 if mask == ADDED and width > 64 and part == "out" else at_once, 8
