@@ -125,3 +125,31 @@ def test_what_is_refused_says_so(key: str) -> None:
             assert "not implemented for" in str(error) or "not supported" in str(error)
             refused += 1
     assert refused
+
+
+WRITES = {
+    "real": lambda library, y: y.real.mul_(2),
+    "imag": lambda library, y: y.imag.fill_(1.0),
+    "row of imag": lambda library, y: y[0].imag.mul_(3),
+    "pairs": lambda library, y: library.view_as_real(y)[..., 0].mul_(3),
+    "pairs as numbers": lambda library, y: library.view_as_complex(library.view_as_real(y)).mul_(2j),
+    "row": lambda library, y: y[0].mul_(1j),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("write", WRITES)
+def test_gradients_through_writes_into_parts(write: str, device: str) -> None:
+    if device == "cuda" and not naiad.cuda.is_available():
+        pytest.skip("needs a cuda device: set NAIAD_CUDA=interpret for the simulated one")
+    found = []
+    for library, where in ((torch, "cpu"), (naiad, device)):
+        x = library.from_numpy(np.array([[1 + 2j, 3 - 1j], [0.5j, 2 + 0j]])).to(where).requires_grad_()
+        weight = library.from_numpy(np.array([[1 + 1j, 2j], [3, 1 - 1j]])).to(where)
+        y = x * 1
+        WRITES[write](library, y)
+        (g,) = library.autograd.grad((y * weight).abs().square().sum(), x, create_graph=True)
+        (gg,) = library.autograd.grad(g.abs().square().sum(), x)
+        found.append([t.detach().resolve_conj().cpu().numpy() for t in (y, g, gg)])
+    for wanted, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, wanted, 1e-12, 1e-12)

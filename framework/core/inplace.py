@@ -14,7 +14,7 @@ from naiad.core.dispatch import apply, gradient_mask
 from naiad.core.dtype import COMPLEX, dtype
 from naiad.core.dtype import bool as bool_
 from naiad.core.elementwise import Elementwise
-from naiad.core.op import OPS, Op, publish
+from naiad.core.op import OPS, PUBLIC, Op, publish
 from naiad.core.primitive import Primitive
 from naiad.core.quiet import quietly
 from naiad.core.state import State, current, replace
@@ -111,15 +111,20 @@ class _CopySlices(Op):
 
 
 def _outside_of_view(g: Tensor, link: Any) -> Tensor:
-    kept = np.ones(g._array.shape, np.bool_)
-    mask = wrap(kept, bool_, CPU_DEVICE)
+    parts = any(op.changes_dtype for op, _ in link.chain)
+    kind, one = (g._dtype, 1 + 1j if g._dtype.kind == COMPLEX else 1) if parts else (bool_, True)
+    mask = wrap(np.full(g._array.shape, one, kind.np), kind, CPU_DEVICE)
     state = current()
     replace(State(False))
     try:
-        link.replay(mask).fill_(False)
+        link.replay(mask).fill_(0)
     finally:
         replace(state)
-    return g * mask.to(g.device)
+    mask = mask.to(g.device)
+    if kind.kind != COMPLEX:
+        return g * mask
+    pairs = PUBLIC["naiad"]["view_as_real"]  # of a number one part may be outside of the view
+    return PUBLIC["naiad"]["view_as_complex"](pairs(g) * pairs(mask))
 
 
 def _inside_of_view(g: Tensor, link: Any) -> Tensor:

@@ -32,6 +32,7 @@ class Op:
 
     autocast: AutocastClass = None
     view = False
+    changes_dtype = False  # of a view: whether it reads the memory as numbers of another dtype
     variadic = False
     outputs = 1
     run: Callable[..., Any]  # (state, operands, attributes): what a call does

@@ -27,6 +27,8 @@ from naiad.ops.forms import into
 class PartsView(View):
     """A view that reads the same memory in another dtype: complex numbers as pairs, or pairs as complex numbers."""
 
+    changes_dtype = True
+
     def infer(self, xs: Sequence, attrs: dict) -> Any:
         shape, of = xs[0]._array.shape, xs[0]._dtype
         if self.name == "view_as_complex":
