@@ -138,7 +138,7 @@ def compile_all(
             told(f"{item[0]} for sm_{item[2]}: {result[1]:.1f} s ({len(done)} of {len(wanted)})")
     entries = []
     for item in wanted:
-        found, seconds = done[item] if item in done else done[missing[_name(module, *item)]]
+        found, seconds = done[item] if item in done else (done[missing[_name(module, *item)]][0], 0.0)
         case, number, arch = item
         kernel = _recorded(module, case)[number][0].__name__
         entries.append(Entry(case, kernel, arch, seconds=round(seconds, 3), **{**found, "has": tuple(found["has"])}))
