@@ -17,6 +17,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("attention", "_attention_bwd_kv"): KEPT,
     ("attention narrow", "_attention_bwd_kv"): KEPT,
     ("attention biased", "_attention_bwd_kv"): TWO,
+    ("attention dropout narrow", "_attention_bwd_mask"): KEPT,
     ("along columns", "_extreme_of"): KEPT,
     ("along columns", "_order"): KEPT,
     ("group norm backward bfloat16", "_normalize_grad"): FEW,
@@ -26,6 +27,7 @@ REASONS: dict[tuple[str, str], str] = {
 }
 SPILLS: dict[str, Spills] = {
     "3.6": {
+        ("attention dropout narrow", "_attention_bwd_mask"): {120: 8},
         ("group norm backward bfloat16", "_normalize_grad"): {100: 8},
         ("conv2d of 3 channels float32", "_conv_weight_grad"): {100: 8},
         ("logcumsumexp backward columns", "_weigh"): {90: 8},
