@@ -18,15 +18,19 @@ TINY_GPT = "--schedule 8 --every 3 --batch 4 --layers 1 --heads 2 --width 16 --c
 TINY_DIGITS = "--epochs 2 --batch 128".split()  # 9 steps an epoch
 CLASSIFIER = {"SENTENCES, LENGTH, BATCH, EPOCHS = 320, 32, 16, 2": "SENTENCES, LENGTH, BATCH, EPOCHS = 32, 16, 16, 1"}
 SMALL_CLASSIFIER = {
-    "SENTENCES, LENGTH, BATCH, EPOCHS = 320, 32, 16, 2": "SENTENCES, LENGTH, BATCH, EPOCHS = 24, 8, 8, 2",
+    "SENTENCES, LENGTH, BATCH, EPOCHS = 320, 32, 16, 2": "SENTENCES, LENGTH, BATCH, EPOCHS = 8, 8, 4, 2",
     "WORDS, CLASSES = 10000, 5": "WORDS, CLASSES = 100, 5",
-    "d_model=256, nhead=4": "d_model=32, nhead=4",
-    "batch_first=True": "batch_first=True, dim_feedforward=64",
+    "d_model=256, nhead=4": "d_model=16, nhead=2",
+    "batch_first=True": "batch_first=True, dim_feedforward=32",
 }
 FEW_DIGITS = {
     "slice(0, 1137)": "slice(0, 80)",
     "slice(1137, 1437)": "slice(1137, 1145)",
     "slice(1437, 1797)": "slice(1437, 1445)",
+    "convolution(1, 32)": "convolution(1, 8)",
+    "convolution(32, 32)": "convolution(8, 8)",
+    "convolution(32, 64)": "convolution(8, 16)",
+    "Linear(256, 10)": "Linear(64, 10)",
 }
 
 
@@ -176,8 +180,8 @@ def test_digits_trains_on_the_simulated_device_as_on_the_cpu(on_both, tmp_path):
 
 def test_gpt_trains_on_the_simulated_device_as_on_the_cpu(on_both, tmp_path):
     few = tmp_path / "few.txt"
-    few.write_text((EXAMPLES / "data" / "sonnets.txt").read_text()[:1200])
-    sizes = "--schedule 5 --every 1 --batch 4 --layers 2 --heads 2 --width 16 --context 16 --length 8 --dropout 0.2"
+    few.write_text((EXAMPLES / "data" / "sonnets.txt").read_text()[:600])
+    sizes = "--schedule 5 --every 1 --batch 2 --layers 2 --heads 2 --width 16 --context 8 --length 5 --dropout 0.2"
     printed = on_both("train_gpt.py", {}, "--text", few, *sizes.split())
     samples = [re.sub(r"\d+ steps in .* s\n", "", text.replace("on cuda", "on cpu")) for text in printed]
     assert samples[0] == samples[1]  # the same characters are drawn
