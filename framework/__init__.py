@@ -81,7 +81,7 @@ def get_default_device() -> device:
 
 # Loaded at first touch: `import naiad` alone makes all of them reachable, and costs nothing until then.
 _MODULES = (
-    *("nn", "optim", "utils", "cuda", "cpu", "linalg", "special", "random", "accelerator", "backends"),
+    *("nn", "optim", "utils", "cuda", "cpu", "linalg", "special", "func", "random", "accelerator", "backends"),
     *("serialization", "multiprocessing", "amp", "library", "testing", "version"),
 )
 _LAZY = {

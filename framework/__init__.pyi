@@ -15,6 +15,7 @@ from naiad import cpu as cpu
 from naiad import cuda as cuda
 from naiad import determinism as determinism
 from naiad import einops_backend as einops_backend
+from naiad import func as func
 from naiad import info as info
 from naiad import library as library
 from naiad import linalg as linalg
