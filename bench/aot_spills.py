@@ -23,14 +23,13 @@ REASONS: dict[tuple[str, str], str] = {
     ("group norm backward bfloat16", "_normalize_grad"): FEW,
     ("conv2d of 3 channels", "_conv_weight_grad"): KEPT,
     ("conv2d of 3 channels float32", "_conv_weight_grad"): KEPT,
-    ("logcumsumexp backward columns", "_weigh"): KEPT,
 }
 SPILLS: dict[str, Spills] = {
     "3.6": {
         ("attention dropout narrow", "_attention_bwd_mask"): {120: 8},
         ("group norm backward bfloat16", "_normalize_grad"): {100: 8},
         ("conv2d of 3 channels float32", "_conv_weight_grad"): {100: 8},
-        ("logcumsumexp backward columns", "_weigh"): {90: 8},
+        ("attention narrow", "_attention_bwd_kv"): {100: 16},
     },
     "3.9": {
         ("attention", "_attention_bwd_kv"): {86: 48, 89: 48, 120: 16},
