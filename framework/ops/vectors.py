@@ -66,7 +66,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
     return _cross("cross", input, other, dim, out)
 
 
-@public("linalg", samples=lambda s: [s.call(s(2, 3), s(2, 3)), s.call(s(3, 2), s(3, 1), dim=0)])
+@public("linalg", samples=lambda s: [s.call(s(2, 3), s(2, 3)), s.call(s(3, 2), s(3, 1), dim=0)], autocast="lower")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
     """The dot product of the vectors along `dim`, those of `x` conjugated; other sizes broadcast."""
     result = (x.conj() * y).sum(dim)
