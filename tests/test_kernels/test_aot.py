@@ -20,7 +20,7 @@ from naiad.bench import aot_spills
 from naiad.bench.aot_spills import REASONS, SPILLS, excuse
 
 ALL = os.environ.get("NAIAD_AOT") == "all"
-ARCHITECTURES = (80, 86, 89, 90, 100, 120) if ALL else (80, 90, 120)
+ARCHITECTURES = (80, 86, 89, 90, 100, 120) if ALL else (90,)
 MATMUL = {80: "mma.sync", 86: "mma.sync", 89: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma", 120: "mma.sync"}
 SHARED = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}  # bytes that a program can have
 GOLDEN = Path(__file__).with_name("aot_golden.json")
@@ -148,6 +148,8 @@ def test_what_comes_out_is_what_came_out_before(report):
         pytest.skip(f"the golden file is of Triton {golden['triton']}, this is {report['triton']}")
     now = by_key(report["entries"])
     for name, (registers, shared, load, store, *has) in golden["entries"].items():
+        if int(name.rpartition("_")[2]) not in ARCHITECTURES:
+            continue
         assert name in now, f"{name} is gone: write {GOLDEN.name} anew"
         entry = now[name]
         assert (entry["load"], entry["store"], entry["has"]) == (load, store, has), name
