@@ -12,11 +12,11 @@ Spills = dict[tuple[str, str], dict[int, int]]  # (case, kernel) -> architecture
 
 KEPT = "the assembler takes fewer registers than there are, so that one more block fits, and keeps these few aside"
 FEW = "two pairs of statistics beside a row of 64 registers: a shorter row would be read twice"
-TWO = "two accumulators of 128 columns beside scores and mask: with fewer keys at a time Hopper's wgmma would be lost"
 REASONS: dict[tuple[str, str], str] = {
     ("attention", "_attention_bwd_kv"): KEPT,
     ("attention narrow", "_attention_bwd_kv"): KEPT,
-    ("attention biased", "_attention_bwd_kv"): TWO,
+    ("attention masked", "_attention_bwd_kv"): KEPT,
+    ("attention dropout odd", "_attention_fwd"): KEPT,
     ("attention dropout narrow", "_attention_bwd_mask"): KEPT,
     ("along columns", "_extreme_of"): KEPT,
     ("along columns", "_order"): KEPT,
@@ -30,11 +30,12 @@ SPILLS: dict[str, Spills] = {
         ("group norm backward bfloat16", "_normalize_grad"): {100: 8},
         ("conv2d of 3 channels float32", "_conv_weight_grad"): {100: 8},
         ("attention narrow", "_attention_bwd_kv"): {100: 16},
+        ("attention masked", "_attention_bwd_kv"): {100: 16},
     },
     "3.9": {
-        ("attention", "_attention_bwd_kv"): {86: 48, 89: 48, 120: 16},
-        ("attention narrow", "_attention_bwd_kv"): {100: 8},
-        ("attention biased", "_attention_bwd_kv"): {86: 16, 89: 16, 120: 24},
+        ("attention", "_attention_bwd_kv"): {86: 40, 89: 40, 120: 16},
+        ("attention masked", "_attention_bwd_kv"): {120: 8},
+        ("attention dropout odd", "_attention_fwd"): {120: 32},
         ("along columns", "_extreme_of"): {120: 8},
         ("along columns", "_order"): {86: 8, 89: 8},
         ("conv2d of 3 channels", "_conv_weight_grad"): {80: 8},

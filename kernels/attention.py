@@ -26,6 +26,7 @@ from naiad.kernels.precision import precision
 
 LOG2E = tl.constexpr(1.4426950408889634)
 NONE, BOOL, ADDED = 0, 1, 2  # what a mask is
+MOST_PAIRS = 65520  # (batch, head) pairs in one launch: a grid takes 65535 there; divisible by 16, as 0 is
 Drop = tuple[float, int, int] | None  # dropout's probability, seed, and place in the seed's stream
 # Queries and keys at a time: for halves, then for float32, whose three passes of tf32 take more registers. What is
 # multiplied has 64 rows where registers allow: with fewer, Hopper's wgmma cannot be used.
@@ -89,7 +90,7 @@ def _kept(seed, first, limit, row, start, S, DROP: tl.constexpr, BLOCK_S: tl.con
 
 @triton.jit
 def _attention_fwd(
-    out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, first_pair, H, shared, L, S, E, EV,
     q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col, v_batch, v_head, v_row, v_col,
     mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
     MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr,
@@ -97,8 +98,9 @@ def _attention_fwd(
 ):  # fmt: skip
     """A tile of queries of one head."""
     tile = tl.program_id(0)
-    batch = (tl.program_id(1) // H).to(tl.int64)
-    head = (tl.program_id(1) % H).to(tl.int64)
+    pair = first_pair + tl.program_id(1)
+    batch = (pair // H).to(tl.int64)
+    head = (pair % H).to(tl.int64)
     i = tile * BLOCK_L + tl.arange(0, BLOCK_L)
     q = _rows(q_ptr + batch * q_batch + head * q_head, i, q_row, q_col, L, E, BLOCK_E)
     k_ptr += batch * k_batch + (head // shared) * k_head
@@ -121,14 +123,14 @@ def _attention_fwd(
         p = tl.exp2(scores - safe[:, None])
         total = total * shrink + tl.sum(p, 1)
         if DROP != 0:
-            row = tl.program_id(1).to(tl.int64) * L + i
+            row = pair.to(tl.int64) * L + i
             p = tl.where(_kept(seed, first, limit, row, start, S, DROP, BLOCK_S), p * share, tl.zeros([1, 1], p.dtype))
         v = _rows(v_ptr, j, v_row, v_col, S, EV, BLOCK_V)
         acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision=PRECISION, out_dtype=tl.float32)
         largest = new
     seen = total > 0
     total = tl.where(seen, total, 1)
-    row = tl.program_id(1).to(tl.int64) * L + i
+    row = pair.to(tl.int64) * L + i
     lse = tl.where(seen, (largest + tl.log2(total)) / LOG2E, tl.zeros([1], tl.float32))
     tl.store(lse_ptr + row, lse, mask=i < L)
     column = tl.arange(0, BLOCK_V)
@@ -139,7 +141,7 @@ def _attention_fwd(
 
 @triton.jit
 def _attention_bwd_q(
-    dq_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    dq_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, first_pair, H, shared, L, S, E, EV,
     g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
     v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
     MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_L: tl.constexpr,
@@ -147,10 +149,11 @@ def _attention_bwd_q(
 ):  # fmt: skip
     """The gradient of a tile of queries: ds k * scale, with ds = p (g v^T - sum(g out))."""
     tile = tl.program_id(0)
-    batch = (tl.program_id(1) // H).to(tl.int64)
-    head = (tl.program_id(1) % H).to(tl.int64)
+    pair = first_pair + tl.program_id(1)
+    batch = (pair // H).to(tl.int64)
+    head = (pair % H).to(tl.int64)
     i = tile * BLOCK_L + tl.arange(0, BLOCK_L)
-    row = tl.program_id(1).to(tl.int64) * L
+    row = pair.to(tl.int64) * L
     q = _rows(q_ptr + batch * q_batch + head * q_head, i, q_row, q_col, L, E, BLOCK_E)
     g = _rows(g_ptr + batch * g_batch + head * g_head, i, g_row, g_col, L, EV, BLOCK_V)
     out = _rows(out_ptr + row * EV, i, EV, 1, L, EV, BLOCK_V)
@@ -183,7 +186,7 @@ def _attention_bwd_q(
 
 @triton.jit
 def _attention_bwd_kv(
-    dk_ptr, dv_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    dk_ptr, dv_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, first_pair, H, shared, L, S, E, EV,
     g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
     v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
     KEY: tl.constexpr, VALUE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr,
@@ -192,9 +195,10 @@ def _attention_bwd_kv(
 ):  # fmt: skip
     """The gradients of a tile of keys, ds^T q * scale, and of values, p^T g, summed over the heads that share it."""
     tile = tl.program_id(0)
+    pair = first_pair + tl.program_id(1)
     heads = H // shared
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    own = (tl.program_id(1) % heads).to(tl.int64)
+    batch = (pair // heads).to(tl.int64)
+    own = (pair % heads).to(tl.int64)
     j = tile * BLOCK_S + tl.arange(0, BLOCK_S)
     k = _rows(k_ptr + batch * k_batch + own * k_head, j, k_row, k_col, S, E, BLOCK_E)
     v = _rows(v_ptr + batch * v_batch + own * v_head, j, v_row, v_col, S, EV, BLOCK_V)
@@ -231,7 +235,7 @@ def _attention_bwd_kv(
                     dp = tl.where(kept, dp * share, tl.zeros([1, 1], dp.dtype))
                 ds = p * (dp - delta[None, :])
                 dk = tl.dot(ds.to(q.dtype), q, dk, input_precision=PRECISION, out_dtype=tl.float32)
-    place = tl.program_id(1).to(tl.int64) * S + j
+    place = pair.to(tl.int64) * S + j
     if KEY:
         column = tl.arange(0, BLOCK_E)
         at = dk_ptr + place[:, None] * E + column[None, :]
@@ -322,7 +326,7 @@ def start(
     kernel: Any, grid: tuple, tiles: tuple[int, int, int], arrays: tuple, q: Any, k: Any, v: Any, mask: Any,
     g_strides: tuple, scale: float, causal: bool, drop: Drop, *more: int, **constants: Any,
 ) -> None:  # fmt: skip
-    """Launch a kernel with what all of this family are given."""
+    """Launch a kernel with what all of this family are given; grid = tiles and (batch, head) pairs."""
     batch, heads, length, e = q.shape
     keys, ev = k.shape[2], v.shape[3]
     strides: tuple = (0, 0, 0, 0)
@@ -333,13 +337,16 @@ def start(
     # Lanes above the limit are kept, as `draws.dropout_noise` decides.
     draw += [Scalar((ceil(float(np.float32(p)) * 2**24) << 8) - 1 & 0xFFFFFFFF, "uint32")]
     draw += [Scalar(1 / (1 - p) if p < 1 else 0.0, "float32")]
-    launch(
-        kernel, grid, *arrays, q, k, v, q if mask is None else mask, heads, heads // k.shape[1], length, keys, e, ev,
-        *g_strides, *q.strides, *k.strides, *v.strides, *strides, Scalar(scale, "float32"), *draw, *more,
-        num_warps=tiles[2], num_stages=2, MASK=_kind(mask), CAUSAL=causal,
-        DROP=0 if drop is None else 2 if keys % 4 == 0 else 1, PRECISION=precision(q.dtype.name),
-        BLOCK_L=tiles[0], BLOCK_S=tiles[1], BLOCK_E=_width(e), BLOCK_V=_width(ev), **constants,
-    )  # fmt: skip
+    programs, pairs = grid
+    for first_pair in range(0, pairs, MOST_PAIRS):
+        launch(
+            kernel, (programs, min(pairs - first_pair, MOST_PAIRS)), *arrays, q, k, v, q if mask is None else mask,
+            first_pair, heads, heads // k.shape[1], length, keys, e, ev, *g_strides, *q.strides, *k.strides, *v.strides,
+            *strides, Scalar(scale, "float32"), *draw, *more,
+            num_warps=tiles[2], num_stages=2, MASK=_kind(mask), CAUSAL=causal,
+            DROP=0 if drop is None else 2 if keys % 4 == 0 else 1, PRECISION=precision(q.dtype.name),
+            BLOCK_L=tiles[0], BLOCK_S=tiles[1], BLOCK_E=_width(e), BLOCK_V=_width(ev), **constants,
+        )  # fmt: skip
 
 
 def _kind(mask: Any) -> int:

@@ -19,7 +19,7 @@ from naiad.kernels.launch import cdiv
 
 @triton.jit
 def _attention_bwd_mask(
-    grad_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, H, shared, L, S, E, EV,
+    grad_ptr, g_ptr, out_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, mask_ptr, first_pair, H, shared, L, S, E, EV,
     g_batch, g_head, g_row, g_col, q_batch, q_head, q_row, q_col, k_batch, k_head, k_row, k_col,
     v_batch, v_head, v_row, v_col, mask_batch, mask_head, mask_row, mask_col, scale, seed, first, limit, share,
     heads, rows, columns, batches_each, heads_each, rows_each, columns_each,
@@ -35,8 +35,9 @@ def _attention_bwd_mask(
     across = tl.cdiv(columns, BLOCK_S)
     tile_i, tile_j = tl.program_id(0) // across, tl.program_id(0) % across
     acc = tl.zeros([BLOCK_L, BLOCK_S], tl.float32)
-    first_batch = tl.program_id(1) // heads * batches_each
-    first_head = tl.program_id(1) % heads * heads_each
+    matrix = first_pair + tl.program_id(1)
+    first_batch = matrix // heads * batches_each
+    first_head = matrix % heads * heads_each
     for pair in range(batches_each * heads_each):
         batch = (first_batch + pair // heads_each).to(tl.int64)
         head = (first_head + pair % heads_each).to(tl.int64)
@@ -70,7 +71,7 @@ def _attention_bwd_mask(
         acc = tl.sum(acc, 1)[:, None]
     i = tile_i * BLOCK_L + tl.arange(0, 1 if ONE_ROW else BLOCK_L)
     j = tile_j * BLOCK_S + tl.arange(0, 1 if ONE_COLUMN else BLOCK_S)
-    at = grad_ptr + (tl.program_id(1).to(tl.int64) * rows + i)[:, None] * columns + j[None, :]
+    at = grad_ptr + (matrix.to(tl.int64) * rows + i)[:, None] * columns + j[None, :]
     tl.store(at, acc.to(grad_ptr.dtype.element_ty), mask=(i < rows)[:, None] & (j < columns)[None, :])
 
 

@@ -1,6 +1,6 @@
 """Every kernel compiles for NVIDIA GPUs that are not here, without spills and with the instructions it is written for.
 
-By default three architectures; NAIAD_AOT=all compiles for six, and each maths function besides. With the version of
+By default for one; NAIAD_AOT=all compiles for six, and each maths function besides. With the version of
 Triton that `aot_golden.json` names, what comes out is also what that file says; written anew by
 ``python tests/test_kernels/test_aot.py``.
 """

@@ -52,6 +52,18 @@ def test_forward_and_gradients(name, causal):
     check(name, None, causal)
 
 
+@pytest.mark.parametrize("drop", [None, (0.25, 5, 3)])
+def test_more_pairs_of_batch_and_head_than_a_grid_takes_are_several_launches(drop, monkeypatch, launched):
+    """At 65536 pairs the interpreter takes minutes: the limit is lowered. It refuses grids that a GPU refuses."""
+    from naiad.kernels import attention
+
+    assert attention.MOST_PAIRS <= 65535
+    monkeypatch.setattr(attention, "MOST_PAIRS", 3)
+    mask = np.random.default_rng(1).normal(size=(2, 4, 9, 17))
+    check("shared", mask, False, drop=drop)
+    assert launched.count("_attention_fwd") == 3 and launched.count("_attention_bwd_mask") == 3
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("layout", ["transposed", "strided"])
 def test_dtypes_and_layouts(dtype, layout):
