@@ -70,9 +70,10 @@ def _masked(x: ndarray, condition: Any, keep: bool) -> Any:
     if bits is None or condition.__class__ is not ndarray or condition.shape != x.shape or not x.ndim:
         return np.where(condition, x, 0) if keep else np.where(condition, 0, x)
     flags = condition.view(_INT8)
-    mask = np.negative(flags) if keep else np.subtract(flags, _ONE8)
     out = np.empty(x.shape, x.dtype)
-    np.bitwise_and(x.view(bits), mask, out.view(bits))
+    mask = out.view(bits)
+    mask[...] = np.negative(flags) if keep else np.subtract(flags, _ONE8)  # widened here: a ufunc would buffer it
+    np.bitwise_and(mask, x.view(bits), mask)
     return out
 
 
