@@ -140,8 +140,10 @@ def test_a_file_without_permission_is_not_replaced(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(RuntimeError, match=r"Parent directory .*nowhere does not exist"):
         serialization.save([1], tmp_path / "nowhere" / "model.pt")
+    with pytest.raises(RuntimeError, match="is a directory"):
+        serialization.save([1], tmp_path)
 
 
 def test_devices_and_long_names(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core import memory
-from naiad.core.device import CUDA, device
+from naiad.core.device import CUDA, FOREIGN, device
 from naiad.core.dtype import dtype
 from naiad.core.pinned import is_pinned, pinned
 from naiad.core.strided import DeviceArray, broadcast_shapes, contiguous_strides, numpy_view
@@ -96,6 +96,8 @@ def set_device(index: int) -> None:
 
 def resolve(target: device) -> device:
     """The device that tensors get: "cuda" becomes "cuda:0". Raises RuntimeError where there is no such device."""
+    if target.kind == FOREIGN:
+        raise NotImplementedError(f"device '{target}': naiad has no {target.type}; its devices are cpu, cuda and meta")
     if target.kind != CUDA:
         return target if target.index is None else device(target.type)
     if memory.forked:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-CPU, CUDA, META = range(3)
-_KINDS = {"cpu": CPU, "cuda": CUDA, "meta": META}
+CPU, CUDA, META, FOREIGN = range(4)
+# Programs name the accelerators of others, to compare with what they have; there is no tensor on those.
+_OTHERS = (
+    *("fpga", "hip", "hpu", "ideep", "ipu", "lazy", "maia", "mkldnn", "mps", "mtia", "opencl", "opengl"),
+    *("privateuseone", "ve", "vulkan", "xla", "xpu"),
+)
+_KINDS = {"cpu": CPU, "cuda": CUDA, "meta": META} | dict.fromkeys(_OTHERS, FOREIGN)
 _instances: dict[tuple[str, int | None], device] = {}
 
 
@@ -26,10 +31,12 @@ class device:
         if not isinstance(type, str):
             raise TypeError(f"device(): expected a string, an int or a device, got {type!r}")
         name, colon, number = type.partition(":")
-        if name not in _KINDS or (colon and not number.isdigit()):
+        if name not in _KINDS or (colon and not (number.isdigit() and str(int(number)) == number)):
             raise RuntimeError(
-                f"Invalid device string: '{type}': expected one of {', '.join(_KINDS)}, with ':N' for the Nth device"
+                f"Invalid device string: '{type}': expected cpu, cuda or meta, with ':N' for the Nth device"
             )
+        if index is not None and index < 0:
+            raise RuntimeError(f"Device index must not be negative, got {index}")
         if colon:
             if index is not None:
                 raise RuntimeError(f"device(): the index is given twice, in {type!r} and as {index}")

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import complex64, dtype, int64
 from naiad.core.op import Op
 from naiad.core.state import State, current, default_dtype, replace
-from naiad.core.tensor import Tensor, wrap
+from naiad.core.tensor import Tensor
 
 NUMBERS = (float, int, complex)  # bool is an int
 
@@ -153,9 +154,17 @@ def deliver(result: Tensor, out: Tensor) -> Tensor:
             "Expected all tensors to be on the same device, but found at least two devices: "
             f"out= on {out._device}, the result on {result._device}. Make out= on {result._device}"
         )
-    if out._array.shape != result._array.shape:
-        if out.numel():
-            raise RuntimeError(f"out= has shape {list(out.shape)}, but the result has {list(result.shape)}")
-        out.data = wrap(result._array, result._dtype, result._device)
-        return out
-    return out.copy_(result)
+    if result._dtype.kind > out._dtype.kind:
+        raise RuntimeError(
+            f"result type {result._dtype.name} can't be cast to the desired output type {out._dtype.name} of out="
+        )
+    if out._array.shape == result._array.shape:
+        return out.copy_(result)
+    if out.numel():
+        warn(
+            f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
+            f"match the required output shape {list(result.shape)}. This behavior is deprecated: give out= the right "
+            "shape, or no elements, as after out.resize_(0)"
+        )
+    out.data = result.to(out._dtype)
+    return out

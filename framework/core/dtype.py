@@ -86,6 +86,8 @@ ALIASES = {
     "cfloat": complex64,
     "cdouble": complex128,
 }
+# What Python's own types mean as a dtype, as in `zeros(2, dtype=float)`.
+FROM_PYTHON = {builtins.bool: bool, int: int64, float: float64, complex: complex128}
 _REAL = {complex64: float32, complex128: float64}
 _FLOAT_RANK = {float16: 0, bfloat16: 0, float32: 1, float64: 2}
 
@@ -153,6 +155,8 @@ class finfo:
         from naiad.core.state import default_dtype
 
         self._dtype = type or default_dtype()
+        if not isinstance(self._dtype, dtype):
+            raise TypeError(f"finfo(): argument 'type' (position 1) must be naiad.dtype, not {self._dtype!r:.40}")
         if self._dtype.kind < FLOAT:
             raise TypeError(
                 f"naiad.finfo() requires a floating point input type. Use naiad.iinfo to handle {self._dtype!r}"
@@ -173,7 +177,7 @@ class iinfo:
     """Limits of an integer dtype: bits, min, max."""
 
     def __init__(self, type: dtype) -> None:
-        if type.kind != INT:
+        if not isinstance(type, dtype) or type.kind != INT:
             raise TypeError(f"naiad.iinfo() requires an integer input type, got {type!r}. Use naiad.finfo for floats")
         info = np.iinfo(type.np)
         self.bits, self.min, self.max, self.dtype = info.bits, int(info.min), int(info.max), type.name

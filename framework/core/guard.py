@@ -13,10 +13,14 @@ from functools import wraps
 from inspect import CO_VARARGS
 from typing import Any
 
+from naiad.core.dtype import FROM_PYTHON
 from naiad.core.tensor import Tensor
 
-SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axes": "dim"}  # NumPy's names for arguments, and PyTorch's
-_SPELLED = frozenset(("chunk", "narrow", "select", "squeeze", "topk", "unbind", "unsqueeze"))  # methods that take both
+# NumPy's names for arguments, and PyTorch's.
+SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axes": "dim", "axis0": "dim0", "axis1": "dim1"}
+_SPELLED = frozenset(  # methods that take both
+    ("chunk", "narrow", "select", "squeeze", "squeeze_", "swapaxes", "topk", "unbind", "unsqueeze", "unsqueeze_")
+)
 _NUMBERS = ("float", "int", "complex", "bool", "Number", "Any")
 _GROUPS = ("Sequence[", "Iterable[", "list[", "tuple[", "Tensors")
 
@@ -71,7 +75,10 @@ def _guard(name: str, function: Callable, method: bool) -> Callable:
 
 
 def _respelled(kwargs: dict[str, Any], error: Exception) -> dict[str, Any] | None:
-    """The keywords with NumPy's names replaced by PyTorch's, if that is what a call has failed for."""
+    """The keywords with NumPy's names, or a Python type for a dtype, replaced, if a call may have failed for that."""
+    of = kwargs.get("dtype")
+    if isinstance(of, type) and of in FROM_PYTHON:
+        return {**kwargs, "dtype": FROM_PYTHON[of]}
     if not isinstance(error, TypeError):
         return None
     text = str(error)

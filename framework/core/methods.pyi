@@ -1093,7 +1093,7 @@ class Methods:
         """The variance of all elements or over `dim`. The divisor is the count less `correction` (1; 0 with unbiased=False)."""
     def vdot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """dot of the conjugate of `input` with `other`."""
-    def view(self, *shape: Any, size: Any = None) -> Tensor:
+    def view(self, *shape: Any, size: Any = None, dtype: _dtype | None = None) -> Tensor:
         """The same memory in another shape, one size of which may be -1, or read as another dtype: ``x.view(int32)``."""
     def view_as(self, other: Tensor) -> Tensor:
         """`self.view(other.size())`."""

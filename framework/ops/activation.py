@@ -278,4 +278,4 @@ def logsigmoid_op(m: Any, input: Any) -> Any:
 @public(F, samples=lambda s: [s.call(s(2, 3)), s.call(s.fixed([-900.0, 0, 900], "f8", True))])
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
-    return logsigmoid_op(input)
+    return logsigmoid_op(input).contiguous()

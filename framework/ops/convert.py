@@ -11,7 +11,7 @@ from naiad.autograd.record import record
 from naiad.core import backend
 from naiad.core.device import CPU, CUDA, device
 from naiad.core.dispatch import apply
-from naiad.core.dtype import FLOAT, INT, dtype
+from naiad.core.dtype import FLOAT, FROM_PYTHON, INT, dtype
 from naiad.core.inplace import inplace_call
 from naiad.core.op import Op, public
 from naiad.core.primitive import primitive, same_as
@@ -220,6 +220,8 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, b
     for arg in args:
         if isinstance(arg, dtype):
             of = arg
+        elif isinstance(arg, type) and arg in FROM_PYTHON:
+            of = FROM_PYTHON[arg]
         elif isinstance(arg, Tensor):
             target, of = arg._device, arg._dtype
         elif isinstance(arg, bool):
@@ -234,6 +236,8 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[device | None, dtype | None, b
     other = kwargs.get("other")
     if other is not None:
         target, of = other._device, other._dtype
+    if isinstance(of, type):
+        of = FROM_PYTHON.get(of, of)
     if of is not None and not isinstance(of, dtype):
         raise TypeError(f"to(): argument 'dtype' must be dtype, not {type(of).__name__}: {of!r:.40}")
     always = kwargs.get("copy", flags[1] if len(flags) > 1 else False)

@@ -11,7 +11,7 @@ import numpy as np
 from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver, number_dtype
-from naiad.core.dtype import FROM_NUMPY, dtype, int64, promote_types
+from naiad.core.dtype import FROM_NUMPY, FROM_PYTHON, dtype, int64, promote_types
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import dtype as DType
 from naiad.core.dtype import from_numpy as dtype_of
@@ -162,7 +162,9 @@ def tensor(
 ) -> Tensor:
     """A new tensor with a copy of `data`: nested sequences, numbers, an ndarray or a Tensor (copied, detached)."""
     if dtype is not None and not isinstance(dtype, DType):
-        raise TypeError(f"tensor(): argument 'dtype' must be dtype, not {type(dtype).__name__}")
+        dtype = FROM_PYTHON.get(dtype) if isinstance(dtype, type) else dtype
+        if not isinstance(dtype, DType):
+            raise TypeError(f"tensor(): argument 'dtype' must be dtype, not {type(dtype).__name__}")
     array = array_from(data, dtype)
     made = wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)
     target = home(device) if device is not None or not isinstance(data, Tensor) else data._device

@@ -136,7 +136,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
         products = x1 @ transposed(x2)
         return root((squares1 + transposed(squares2) - 2 * products).clamp_min(0))
     difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
-    return length(difference, p, difference.ndim - 1, False)
+    return length(difference, p, difference.ndim - 1, False).contiguous()
 
 
 @public(

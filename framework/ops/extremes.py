@@ -14,7 +14,7 @@ from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor, normalize_dim, normalize_dims
 from naiad.ops.bounds import maximum, minimum
 from naiad.ops.convert import cast
-from naiad.ops.forms import into, named, numpy_names
+from naiad.ops.forms import in_order, into, named, numpy_names
 from naiad.ops.picking import spread_at
 from naiad.ops.reduction import Dims, amax, amin, reduced_shape
 
@@ -49,7 +49,7 @@ def _with_index(name: str, reduce: Callable, position: Callable) -> Callable:
             raise TypeError("complex")
         if not input.ndim:
             return input.copy(), np.zeros((), np.int64)
-        return reduce(input, dim, keepdims=keepdim), position(input, dim, keepdims=keepdim)
+        return in_order(reduce(input, dim, keepdims=keepdim)), in_order(position(input, dim, keepdims=keepdim))
 
     return op
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import numpy as np
+
 from naiad.core.dispatch import deliver
 from naiad.core.guard import SPELLINGS
 from naiad.core.inplace import check_result
@@ -50,6 +52,12 @@ def numpy_names(function: Callable) -> Callable:
         return function(*args, **kwargs)
 
     return call
+
+
+def in_order(array: np.ndarray) -> np.ndarray:
+    """The array with its elements in order in memory: what NumPy makes of transposed operands may be transposed too,
+    where PyTorch's result is contiguous and can be viewed in any shape."""
+    return np.asarray(array, order="C")
 
 
 def named(name: str, *fields: str) -> Any:

@@ -17,6 +17,7 @@ from naiad.core.primitive import Primitive, primitive
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor
 from naiad.ops.convert import fitting
+from naiad.ops.forms import in_order
 from naiad.ops.indexing import as_value, put, take
 from naiad.ops.movement import expand_op, reshape
 from naiad.ops.windows import slice_op
@@ -36,7 +37,7 @@ def _masked_fill_rule(input: Tensor, mask: Tensor, *, value: Any) -> tuple:
 )
 def masked_fill_op(input: np.ndarray, mask: np.ndarray, *, value: Any) -> np.ndarray:
     """`input`, with a number where `mask` is true."""
-    return np.where(mask, input.dtype.type(value), input)
+    return in_order(np.where(mask, input.dtype.type(value), input))
 
 
 _masked_fill_into = inplace_call(masked_fill_op.op)
@@ -162,11 +163,11 @@ def _nonzero(input: np.ndarray) -> np.ndarray:
     # Row by row: repeating the numbers of the rows is quicker than dividing those of the elements.
     rows = mask.reshape(-1, input.shape[-1])
     counts, n = np.count_nonzero(rows, axis=1), np.arange(len(rows))
-    out = np.empty((numbers.size, input.ndim), np.int64)
+    out = np.empty((input.ndim, numbers.size), np.int64)  # so that each column is contiguous, as PyTorch's are
     for d, column in enumerate(np.unravel_index(n, input.shape[:-1])):
-        out[:, d] = np.repeat(column, counts)
-    out[:, -1] = numbers - np.repeat(n * input.shape[-1], counts)
-    return out
+        out[d] = np.repeat(column, counts)
+    out[-1] = numbers - np.repeat(n * input.shape[-1], counts)
+    return out.T
 
 
 _NONZERO = _Nonzero("nonzero_op", _nonzero, rule=None, widen=False, kernel="select.nonzero")

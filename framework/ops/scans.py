@@ -13,7 +13,7 @@ from naiad.core.primitive import primitive, same_as
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.arithmetic import where_op
 from naiad.ops.extremes import picked_rule
-from naiad.ops.forms import inplace_form, into, named, numpy_names
+from naiad.ops.forms import in_order, inplace_form, into, named, numpy_names
 from naiad.ops.picking import unpick_op
 from naiad.ops.reduction import converted
 
@@ -27,7 +27,7 @@ from naiad.ops.reduction import converted
 )
 def cumsum_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running sums."""
-    return np.add.accumulate(input, dim, input.dtype) if input.ndim else input.copy()
+    return np.add.accumulate(in_order(input), dim, input.dtype) if input.ndim else input.copy()
 
 
 @primitive(rule=same_as(), kernel="scan.reverse_cumsum", parts="pairs", grad=(lambda g, dim: cumsum_op(g, dim=dim),))
@@ -67,7 +67,7 @@ def _cumprod_grad_with_zeros(g: Tensor, input: Tensor, dim: int) -> Tensor:
 )
 def cumprod_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running products."""
-    return np.multiply.accumulate(input, dim, input.dtype) if input.ndim else input.copy()
+    return np.multiply.accumulate(in_order(input), dim, input.dtype) if input.ndim else input.copy()
 
 
 def _running(name: str, op: Callable, doc: str) -> Callable:
@@ -117,6 +117,7 @@ def _running_extreme(name: str, ufunc: np.ufunc) -> Callable:
             raise TypeError("complex")
         if not input.ndim:
             return input.copy(), np.zeros((), np.int64)
+        input = in_order(input)
         values = ufunc.accumulate(input, dim)
         # The index of the last element that equals the running extreme (NaN equals itself here).
         here = (input == values) | ((input != input) & (values != values))
@@ -195,7 +196,7 @@ def weigh_before(terms: np.ndarray, input: np.ndarray, out_of: np.ndarray, *, di
 )
 def logcumsumexp_op(input: np.ndarray, *, dim: int) -> np.ndarray:
     """Running log-sum-exps."""
-    return np.logaddexp.accumulate(input, dim) if input.ndim else input.copy()
+    return np.logaddexp.accumulate(in_order(input), dim) if input.ndim else input.copy()
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 5), 1), s.call(s(3, 2), 0)])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from naiad.core.caution import warn
-from naiad.core.dtype import dtype
+from naiad.core.dtype import dtype as DType
 from naiad.core.op import public
 from naiad.core.primitive import view as view_entry
 from naiad.core.storage import stride
@@ -34,16 +34,18 @@ def flat_args(args: tuple) -> Shape:
     # Dimensions are only cut apart here, which works for the strided tensors of the suite as well.
     samples=lambda s: [s.call(s(2, 6), 2, 3, 2), s.call(s(4), -1, 2), s.call(s(2, 6), (2, -1, 3)), s.call(s(), 1, 1)],
 )
-def view(self: Tensor, *shape: Any, size: Any = None) -> Tensor:
+def view(self: Tensor, *shape: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
     """The same memory in another shape, one size of which may be -1, or read as another dtype: ``x.view(int32)``.
 
     Raises RuntimeError where the elements do not lie so that a view can show them.
     """
-    if size is not None:
-        shape = (size,)
+    if size is not None or dtype is not None or not shape:
+        shape = (*shape, *(given for given in (size, dtype) if given is not None))
+        if len(shape) != 1:
+            raise TypeError(f"view(): expected the sizes or a dtype, got {shape}")
     size = shape
     if len(shape) == 1 and shape[0].__class__ is not int:
-        if isinstance(shape[0], dtype):
+        if isinstance(shape[0], DType):
             return _view_dtype(self, shape[0])
         size = shape[0] if isinstance(shape[0], tuple) else flat_args(shape)
     array = self._array
@@ -56,7 +58,7 @@ def view(self: Tensor, *shape: Any, size: Any = None) -> Tensor:
     return reshape_op(self, size=size)
 
 
-def _view_dtype(self: Tensor, of: dtype) -> Tensor:
+def _view_dtype(self: Tensor, of: DType) -> Tensor:
     array = self._array
     old, new = self._dtype.itemsize, of.itemsize
     if old != new:
@@ -74,7 +76,7 @@ def _view_dtype(self: Tensor, of: dtype) -> Tensor:
     return out
 
 
-def _check_dtype_view(self: Tensor, of: dtype) -> None:
+def _check_dtype_view(self: Tensor, of: DType) -> None:
     told = f"to view {self._dtype.name} as {of.name} (different element sizes)"
     if not self.ndim:
         raise RuntimeError(f"self.dim() cannot be 0 {told}")

@@ -14,7 +14,7 @@ from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory, primitive, same_as
 from naiad.core.tensor import Tensor
 from naiad.ops.creation import home
-from naiad.ops.forms import into
+from naiad.ops.forms import in_order, into
 from naiad.ops.ranges import steps
 
 
@@ -31,7 +31,7 @@ def _triangle(name: str, keep: Callable, doc: str) -> Callable:
     def body(input: np.ndarray, *, diagonal: int) -> np.ndarray:
         if input.ndim < 2:
             raise ValueError("a vector")
-        return np.where(keep(*input.shape[-2:], diagonal), input, np.zeros((), input.dtype))
+        return in_order(np.where(keep(*input.shape[-2:], diagonal), input, np.zeros((), input.dtype)))
 
     body.__name__, body.__doc__ = name, doc
     op = primitive(

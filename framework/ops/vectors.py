@@ -102,7 +102,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
         raise RuntimeError(f"renorm: expected a floating point tensor, got {input.dtype}. Use .float()")
     dim = normalize_dim(dim, input.ndim)
     length = vector_norm_dims(input, p, tuple(d for d in range(input.ndim) if d != dim), True)
-    result = where(length > maxnorm, input * (maxnorm / (length + 1e-7)), input)
+    result = where(length > maxnorm, input * (maxnorm / (length + 1e-7)), input).contiguous()
     return result if out is None else deliver(result, out)
 
 

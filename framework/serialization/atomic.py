@@ -23,6 +23,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = os.path.realpath(path)
     old = _existing(target)
+    if old is not None and stat.S_ISDIR(old.st_mode):
+        raise RuntimeError(f"{os.fspath(path)} is a directory: name a file in it")
     if old is not None and not stat.S_ISREG(old.st_mode):
         with open(target, "wb") as file:
             yield file
@@ -30,6 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     if old is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
     folder, name = os.path.split(target)
+    if not os.path.isdir(folder):
+        raise RuntimeError(f"Parent directory {folder} does not exist. Make it first: os.makedirs({folder!r})")
     # Many file systems limit a name to 255 bytes, so a long one is cut.
     temporary = os.path.join(folder, f".{name[:60]}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
