@@ -1,4 +1,4 @@
-"""`python -m naiad.bench.tune`: measures tiles, warps and stages for common products on this machine's GPU.
+"""`python -m naiad.bench.tune`: measures tiles, warps and stages for common problems on this machine's GPU.
 
 What is found goes into the user's cache, where later processes find it; `--output FILE` writes the table by
 architecture as well, in the form of `kernels/tuned.json`, which ships with naiad.
@@ -26,6 +26,9 @@ IMAGES = (
     *((32, 64, 64, 56, 3, 1), (32, 128, 128, 28, 3, 1), (32, 256, 256, 14, 3, 1), (32, 512, 512, 7, 3, 1)),
     *((32, 3, 64, 224, 7, 2), (32, 64, 256, 56, 1, 1), (32, 256, 128, 56, 1, 2)),
 )
+# Batches, heads, queries and keys, columns, causal: a language model's and an image model's.
+HEADS = tuple((8192 // n, 16, n, width, causal) for n in (512, 2048, 8192) for width in (64, 128) for causal in (1, 0))
+FAMILIES = ("matmul", "conv", "attention")
 
 
 def problems(families: list[str]) -> Iterator[Callable[[], Any]]:
@@ -39,6 +42,9 @@ def problems(families: list[str]) -> Iterator[Callable[[], Any]]:
         if "conv" in families:
             for image in IMAGES:
                 yield partial(_convolution, *image, dtype)
+        if "attention" in families:
+            for head in HEADS:
+                yield partial(_attention, *head, dtype)
 
 
 def _square(n: int, dtype: str) -> None:
@@ -49,16 +55,26 @@ def _numbers(*shape: int, dtype: str) -> Any:
     return naiad.randn(*shape, device="cuda").to(getattr(naiad, dtype))
 
 
+def _backward(out: Any) -> None:
+    """With a gradient that is a tensor in memory, as in training; that of a sum is one number."""
+    out.backward(naiad.randn_like(out))
+
+
 def _linear(tokens: int, k: int, n: int, dtype: str) -> None:
     """Forward, and both gradients, which are products of other shapes."""
     x, w = _numbers(tokens, k, dtype=dtype).requires_grad_(), _numbers(n, k, dtype=dtype).requires_grad_()
-    F.linear(x, w).sum().backward()
+    _backward(F.linear(x, w))
 
 
 def _convolution(count: int, c: int, o: int, side: int, kernel: int, stride: int, dtype: str) -> None:
     x = _numbers(count, c, side, side, dtype=dtype).requires_grad_()
     w = _numbers(o, c, kernel, kernel, dtype=dtype).requires_grad_()
-    F.conv2d(x, w, stride=stride, padding=kernel // 2).sum().backward()
+    _backward(F.conv2d(x, w, stride=stride, padding=kernel // 2))
+
+
+def _attention(count: int, heads: int, length: int, width: int, causal: bool, dtype: str) -> None:
+    q, k, v = (_numbers(count, heads, length, width, dtype=dtype).requires_grad_() for _ in range(3))
+    _backward(F.scaled_dot_product_attention(q, k, v, is_causal=bool(causal)))
 
 
 def report(found: Any) -> str:
@@ -72,12 +88,12 @@ def report(found: Any) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measure what the arguments ask for; 1 without a real GPU."""
     parser = argparse.ArgumentParser(prog="python -m naiad.bench.tune", description=__doc__.splitlines()[0])
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help="matmul, conv (default: both)")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"{', '.join(FAMILIES)} (default: all)")
     parser.add_argument("--output", type=Path, help="also write the table by architecture to this file, as is shipped")
     options = parser.parse_args(arguments)
-    families = options.families or ["matmul", "conv"]
-    if unknown := set(families) - {"matmul", "conv"}:
-        parser.error(f"unknown family {', '.join(sorted(unknown))}: choose from matmul, conv")
+    families = options.families or list(FAMILIES)
+    if unknown := set(families) - set(FAMILIES):
+        parser.error(f"unknown family {', '.join(sorted(unknown))}: choose from {', '.join(FAMILIES)}")
     if not naiad.cuda.is_available() or naiad.cuda.get_device_capability() == (0, 0):
         print("tuning takes a real GPU; `python -m naiad.info` says why there is none", file=sys.stderr)
         return 1

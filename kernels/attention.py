@@ -19,26 +19,15 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from naiad.kernels import interpreting
+from naiad.kernels.attention_tiles import kind, width_of, with_tiles
 from naiad.kernels.copy import contiguous, fill
-from naiad.kernels.launch import Scalar, cdiv, launch, next_power_of_2
+from naiad.kernels.launch import Scalar, cdiv, launch
 from naiad.kernels.precision import precision
+from naiad.kernels.tuning import Choice
 
 LOG2E = tl.constexpr(1.4426950408889634)
-NONE, BOOL, ADDED = 0, 1, 2  # what a mask is
 MOST_PAIRS = 65520  # (batch, head) pairs in one launch: a grid takes 65535 there; divisible by 16, as 0 is
 Drop = tuple[float, int, int] | None  # dropout's probability, seed, and place in the seed's stream
-# Queries and keys at a time: for halves, then for float32, whose three passes of tf32 take more registers. What is
-# multiplied has 64 rows where registers allow: with fewer, Hopper's wgmma cannot be used.
-TILES = (
-    {"out": (128, 64), "query": (64, 64), "key": (32, 64), "value": (64, 64), "both": (16, 64), "mask": (64, 32)},
-    {"out": (64, 32), "query": (64, 16), "key": (32, 16), "value": (32, 64), "both": (32, 16), "mask": (32, 32)},
-)
-# The same with dropout, whose numbers take registers too, and for masks that are added to float32.
-SMALLER = (
-    {"out": (128, 32), "query": (64, 32), "key": (16, 64), "value": (16, 64), "both": (16, 64), "mask": (64, 16)},
-    {"out": (32, 32), "query": (32, 16), "key": (32, 16), "value": (32, 32), "both": (32, 16), "mask": (32, 16)},
-)
 
 
 @triton.jit
@@ -262,9 +251,12 @@ def attention(
         fill(out, value=0)
         fill(lse, value=0)
         return
-    tiles = tiles_for(q, k, v, mask, drop, "out")
-    grid = cdiv(q.shape[2], tiles[0]), prod(q.shape[:2])
-    start(_attention_fwd, grid, tiles, (out, lse), q, k, v, mask, (), scale, causal, drop)
+
+    def run(choice: Choice) -> None:
+        grid = cdiv(q.shape[2], choice[0]), prod(q.shape[:2])
+        start(_attention_fwd, grid, choice, (out, lse), q, k, v, mask, (), scale, causal, drop)
+
+    with_tiles("out", q, k, v, mask, causal, drop, run)
 
 
 def query_grad(
@@ -275,9 +267,13 @@ def query_grad(
     if prod(dq.shape) == 0 or prod(k.shape) == 0:
         fill(dq, value=0)
         return
-    tiles = tiles_for(q, k, v, mask, drop, "query")
-    grid, arrays = (cdiv(q.shape[2], tiles[0]), prod(q.shape[:2])), (dq, g, contiguous(out), contiguous(lse))
-    start(_attention_bwd_q, grid, tiles, arrays, q, k, v, mask, g.strides, scale, causal, drop)
+    arrays = (dq, g, contiguous(out), contiguous(lse))
+
+    def run(choice: Choice) -> None:
+        grid = cdiv(q.shape[2], choice[0]), prod(q.shape[:2])
+        start(_attention_bwd_q, grid, choice, arrays, q, k, v, mask, g.strides, scale, causal, drop)
+
+    with_tiles("query", q, k, v, mask, causal, drop, run)
 
 
 def key_grad(
@@ -313,17 +309,20 @@ def _of_shared(
         for x in wanted:
             fill(x, value=0)
         return
-    tiles = tiles_for(q, k, v, mask, drop, "both" if len(wanted) == 2 else "value" if dk is None else "key")
-    grid = cdiv(k.shape[2], tiles[1]), prod(k.shape[:2])
     arrays = (wanted[0], wanted[-1], g, contiguous(out), contiguous(lse))
-    start(
-        _attention_bwd_kv, grid, tiles, arrays, q, k, v, mask, g.strides, scale, causal, drop,
-        KEY=dk is not None, VALUE=dv is not None,
-    )  # fmt: skip
+
+    def run(choice: Choice) -> None:
+        grid = cdiv(k.shape[2], choice[1]), prod(k.shape[:2])
+        start(
+            _attention_bwd_kv, grid, choice, arrays, q, k, v, mask, g.strides, scale, causal, drop,
+            KEY=dk is not None, VALUE=dv is not None,
+        )  # fmt: skip
+
+    with_tiles("both" if len(wanted) == 2 else "value" if dk is None else "key", q, k, v, mask, causal, drop, run)
 
 
 def start(
-    kernel: Any, grid: tuple, tiles: tuple[int, int, int], arrays: tuple, q: Any, k: Any, v: Any, mask: Any,
+    kernel: Any, grid: tuple, choice: Choice, arrays: tuple, q: Any, k: Any, v: Any, mask: Any,
     g_strides: tuple, scale: float, causal: bool, drop: Drop, *more: int, **constants: Any,
 ) -> None:  # fmt: skip
     """Launch a kernel with what all of this family are given; grid = tiles and (batch, head) pairs."""
@@ -343,36 +342,7 @@ def start(
             kernel, (programs, min(pairs - first_pair, MOST_PAIRS)), *arrays, q, k, v, q if mask is None else mask,
             first_pair, heads, heads // k.shape[1], length, keys, e, ev, *g_strides, *q.strides, *k.strides, *v.strides,
             *strides, Scalar(scale, "float32"), *draw, *more,
-            num_warps=tiles[2], num_stages=2, MASK=_kind(mask), CAUSAL=causal,
+            num_warps=choice[2], num_stages=choice[3], MASK=kind(mask), CAUSAL=causal,
             DROP=0 if drop is None else 2 if keys % 4 == 0 else 1, PRECISION=precision(q.dtype.name),
-            BLOCK_L=tiles[0], BLOCK_S=tiles[1], BLOCK_E=_width(e), BLOCK_V=_width(ev), **constants,
+            BLOCK_L=choice[0], BLOCK_S=choice[1], BLOCK_E=width_of(e), BLOCK_V=width_of(ev), **constants,
         )  # fmt: skip
-
-
-def _kind(mask: Any) -> int:
-    return NONE if mask is None else BOOL if mask.dtype.name == "bool" else ADDED
-
-
-def _width(columns: int) -> int:
-    return max(next_power_of_2(columns), 16)
-
-
-def tiles_for(q: Any, k: Any, v: Any, mask: Any, drop: Drop, part: str) -> tuple[int, int, int]:
-    """Queries and keys at a time, and warps, of the kernel that computes `part`."""
-    width = max(_width(q.shape[3]), _width(v.shape[3]))
-    return _tile(q.shape[2], k.shape[2], width, q.dtype.name, part, _kind(mask), drop is not None)
-
-
-def _tile(length: int, keys: int, width: int, dtype: str, part: str, mask: int, drop: bool) -> tuple[int, int, int]:
-    """Queries and keys at a time, warps."""
-    if interpreting():
-        return min(max(next_power_of_2(length), 16), 256), min(max(next_power_of_2(keys), 16), 256), 4
-    single = dtype == "float32"
-    queries, at_once = (SMALLER if drop or (single and mask == ADDED) else TILES)[single][part]
-    if single:
-        return (queries, at_once, 8) if width <= 64 else (32, min(at_once, 32), 8)
-    if drop and mask == ADDED and part == "both":
-        at_once = 32
-    if width > 128 or (drop and width > 64):
-        return min(queries, 64), min(at_once, 64 if part in ("key", "value", "both") and width <= 128 else 32), 8
-    return queries, 32 if mask == ADDED and width > 64 and part == "out" else at_once, 8

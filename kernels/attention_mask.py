@@ -12,9 +12,11 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from naiad.kernels.attention import LOG2E, Drop, _kept, _rows, _scores, start, tiles_for
+from naiad.kernels.attention import LOG2E, Drop, _kept, _rows, _scores, start
+from naiad.kernels.attention_tiles import with_tiles
 from naiad.kernels.copy import contiguous, fill
 from naiad.kernels.launch import cdiv
+from naiad.kernels.tuning import Choice
 
 
 @triton.jit
@@ -85,11 +87,15 @@ def mask_grad(
         return
     full = (*q.shape[:3], k.shape[2])
     shape = (1,) * (4 - len(dm.shape)) + tuple(dm.shape)
-    tiles = tiles_for(q, k, v, mask, drop, "mask")
-    counts = [cdiv(n, t) for n, t in zip(full[2:], tiles, strict=False)]
-    each = [n if m == 1 else 1 for n, m in zip((*full[:2], *counts), shape, strict=True)]
-    grid = cdiv(shape[2], tiles[0]) * cdiv(shape[3], tiles[1]), shape[0] * shape[1]
-    start(
-        _attention_bwd_mask, grid, tiles, (dm, g, contiguous(out), contiguous(lse)), q, k, v, mask, g.strides, scale,
-        causal, drop, *shape[1:], *each, ONE_ROW=shape[2] == 1, ONE_COLUMN=shape[3] == 1,
-    )  # fmt: skip
+    arrays = (dm, g, contiguous(out), contiguous(lse))
+
+    def run(choice: Choice) -> None:
+        counts = [cdiv(n, tile) for n, tile in zip(full[2:], choice, strict=False)]
+        each = [n if m == 1 else 1 for n, m in zip((*full[:2], *counts), shape, strict=True)]
+        grid = cdiv(shape[2], choice[0]) * cdiv(shape[3], choice[1]), shape[0] * shape[1]
+        start(
+            _attention_bwd_mask, grid, choice, arrays, q, k, v, mask, g.strides, scale, causal, drop, *shape[1:], *each,
+            ONE_ROW=shape[2] == 1, ONE_COLUMN=shape[3] == 1,
+        )  # fmt: skip
+
+    with_tiles("mask", q, k, v, mask, causal, drop, run)

@@ -81,17 +81,19 @@ except ValueError as error:
     assert "is no table of tile sizes" in run(script, NAIAD_CACHE_DIR=str(tmp_path))
 
 
-@pytest.mark.parametrize("family", ["matmul", "conv"])
+@pytest.mark.parametrize("family", ["matmul", "conv", "attention"])
 def test_the_program(run, tmp_path, family):  # noqa: F811
     output = tmp_path / "shipped.json"
     script = f"""
 from naiad.bench import tune
-from naiad.kernels import conv, matmul, tuning
+from naiad.kernels import attention_tiles, conv, matmul, tuning
 tuning.seconds = lambda call: float(stub.last().grid[0])
 tuning.ROUNDS = 1
 matmul.CANDIDATES = {{"bfloat16": ((64, 64, 64, 4, 3),)}}
 conv.TILES = {{"": ((64, 64, 64, 4, 3), (64, 32, 32, 4, 3))}}
+attention_tiles.HALVES = dict.fromkeys(attention_tiles.HALVES, ((16, 16, 4, 1), (32, 16, 4, 2)))
 tune.DTYPES, tune.SQUARES, tune.LAYERS, tune.IMAGES = ("bfloat16",), (32,), [(32, 16, 64)], ((2, 3, 4, 8, 3, 1),)
+tune.HEADS = ((2, 2, 40, 16, 1),)
 assert tune.main([{family!r}, "--output", {str(output)!r}]) == 0
 """
     said = run(script, NAIAD_CACHE_DIR=str(tmp_path))
