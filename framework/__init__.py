@@ -34,6 +34,7 @@ from naiad.core.random import (
     seed,
     set_rng_state,
 )
+from naiad.core.inference import inference_mode, is_inference
 from naiad.core.state import (
     default_device as _default_device,
 )
@@ -42,7 +43,6 @@ from naiad.core.state import (
 )
 from naiad.core.state import (
     enable_grad,
-    inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,

@@ -57,6 +57,8 @@ from naiad.core.dtype import dtype as dtype
 from naiad.core.dtype import finfo as finfo
 from naiad.core.dtype import iinfo as iinfo
 from naiad.core.dtype import promote_types as promote_types
+from naiad.core.inference import inference_mode as inference_mode
+from naiad.core.inference import is_inference as is_inference
 from naiad.core.layout import layout as layout
 from naiad.core.layout import memory_format as memory_format
 from naiad.core.printing import get_printoptions as get_printoptions
@@ -68,7 +70,6 @@ from naiad.core.random import manual_seed as manual_seed
 from naiad.core.random import seed as seed
 from naiad.core.random import set_rng_state as set_rng_state
 from naiad.core.state import enable_grad as enable_grad
-from naiad.core.state import inference_mode as inference_mode
 from naiad.core.state import is_grad_enabled as is_grad_enabled
 from naiad.core.state import is_inference_mode_enabled as is_inference_mode_enabled
 from naiad.core.state import no_grad as no_grad

@@ -3,6 +3,8 @@
 import pytest
 from outcomes import check
 
+import naiad
+
 torch = pytest.importorskip("torch", reason="needs the oracle extra: pip install 'naiad[oracle]'")
 
 DEVICES = [
@@ -61,3 +63,50 @@ TRANSPOSED = [
 @pytest.mark.parametrize("code", DEVICES + ARGUMENTS + OUT + TRANSPOSED)
 def test_outcome(code):
     check(code, torch)
+
+
+MADE = "with torch.inference_mode(): x = torch.ones(2)\n"
+INFERENCE = [
+    MADE + "x.is_inference(), torch.is_inference(x), torch.ones(2).is_inference()",
+    MADE + "torch.ones(2, requires_grad=True) * x",
+    MADE + "nn.Linear(2, 2)(x)",
+    MADE + "(torch.ones(2, requires_grad=True) + x).sum()",
+    MADE + "x.add_(1)",
+    MADE + "x[0] = 3; x",
+    MADE + "x.view(2).zero_()",
+    MADE + "x.normal_()",
+    MADE + "torch.add(torch.ones(2), 1, out=x)",
+    MADE + "with torch.no_grad(): x.add_(1)\nx",
+    MADE + "x.requires_grad_()",
+    MADE + "nn.Parameter(x)",
+    MADE + "with torch.inference_mode(): x.add_(1).mul_(2); x[0] = 5.\nx",
+    MADE + "[t.is_inference() for t in (x * 2, x.clone(), x.view(2), x.detach(), x[0])]",
+    MADE + "y = torch.zeros(2); y.copy_(x); y.add_(x); y[0] = x[0]; y, y.is_inference()",
+    "n = torch.ones(4)\n"
+    "with torch.inference_mode():\n"
+    "    made = [n[0], n.view(2, 2), n.detach(), n.clone(), n.add_(1), torch.empty(2), torch.tensor([1.]), n.numpy()]\n"
+    "    made += [torch.from_numpy(np.ones(2)), torch.rand(2), n.max(0)[1], n.new_zeros(2), n.unique()]\n"
+    "[t.is_inference() for t in made if isinstance(t, torch.Tensor)]",
+    "w = torch.ones(2, requires_grad=True)\n"
+    "with torch.inference_mode():\n"
+    "    with torch.enable_grad(): y = w * 2\n"
+    "    with torch.inference_mode(False): z = w * 2\n"
+    "y.requires_grad, y.is_inference(), z.requires_grad, z.is_inference()",
+    "with torch.no_grad():\n    with torch.inference_mode(False): on = torch.is_grad_enabled()\non",
+    "y = torch.ones(2, requires_grad=True).exp()\nwith torch.inference_mode(): y.add_(1)\ny.sum().backward()\n1",
+    "bn = nn.BatchNorm1d(2)\nwith torch.inference_mode(): bn(torch.ones(4, 2))\nbn.running_mean.is_inference()",
+    "with torch.inference_mode(): l = nn.Linear(2, 2)\n[p.is_inference() for p in l.parameters()]",
+]
+
+
+@pytest.mark.parametrize("code", INFERENCE)
+def test_inference_mode(code):
+    check(code, torch)
+
+
+def test_inference_tensors_name_the_way_out():
+    with naiad.inference_mode():
+        x = naiad.ones(2)
+    with pytest.raises(RuntimeError, match=r"Inference tensors cannot be saved for backward.* clone\(\)"):
+        naiad.ones(2, requires_grad=True) * x
+    assert (x.clone() * naiad.ones(2, requires_grad=True)).requires_grad

@@ -16,13 +16,14 @@ from naiad.core.dtype import COMPLEX, FLOAT, dtype, float32
 class State:
     """One immutable setting; entering a context puts a new one in place.
 
-    grad: operations are recorded. inference: as ``inference_mode``. modes: interpreters, outermost first.
+    grad: operations are recorded. inference: as ``inference_mode``, which rules that out. modes: interpreters, the
+    outermost last.
     """
 
     __slots__ = ("grad", "modes", "inference")
 
     def __init__(self, grad: bool = True, modes: tuple = (), inference: bool = False) -> None:
-        self.grad, self.modes, self.inference = grad, modes, inference
+        self.grad, self.modes, self.inference = grad and not inference, modes, inference
 
 
 _PLAIN = {grad: State(grad) for grad in (False, True)}
@@ -38,26 +39,25 @@ current = _state.get
 replace = _state.set
 
 
-class _GradMode:
+class GradMode:
     """Context manager and decorator that sets grad mode; ordinary functions and generators can be decorated."""
 
     grad = True
-    inference: bool | None = None
 
     def __init__(self) -> None:
         self._before: list[State] = []
 
-    def __enter__(self) -> _GradMode:
+    def __enter__(self) -> GradMode:
         now = current()
         self._before.append(now)
-        replace(State(self.grad, now.modes, now.inference if self.inference is None else self.inference))
+        replace(State(self.grad, now.modes, now.inference))
         return self
 
     def __exit__(self, *exc: object) -> None:
         # The old value, not a token: an async generator may close in another context than it was opened in.
         replace(self._before.pop())
 
-    def _again(self) -> _GradMode:
+    def _again(self) -> GradMode:
         return type(self)()
 
     def __call__(self, function: Callable) -> Callable:
@@ -105,7 +105,7 @@ def _decorate_generator(context: Callable[[], Any], function: Callable) -> Calla
     return decorated
 
 
-class no_grad(_GradMode):
+class no_grad(GradMode):
     """Nothing inside is recorded for backward: ``with no_grad():`` or ``@no_grad()``."""
 
     grad = False
@@ -124,7 +124,7 @@ class enable_grad(no_grad):
     grad = True
 
 
-class set_grad_enabled(_GradMode):
+class set_grad_enabled(GradMode):
     """``set_grad_enabled(flag)`` as a statement, a context manager or a decorator."""
 
     def __init__(self, mode: bool) -> None:
@@ -133,7 +133,7 @@ class set_grad_enabled(_GradMode):
         self._entered_at_call = current()
         replace(State(self.grad, self._entered_at_call.modes, self._entered_at_call.inference))
 
-    def __enter__(self) -> _GradMode:
+    def __enter__(self) -> GradMode:
         super().__enter__()
         self._before[-1] = self._entered_at_call
         return self
@@ -142,37 +142,11 @@ class set_grad_enabled(_GradMode):
         replace(self._entered_at_call)
         return super().__call__(function)
 
-    def _again(self) -> _GradMode:
+    def _again(self) -> GradMode:
         return set_grad_enabled(self.grad)
 
 
-class inference_mode(_GradMode):
-    """As ``no_grad``, for code whose results never take part in a recorded computation."""
-
-    grad = False
-    inference = True
-
-    def __new__(cls, mode: Any = True) -> Any:
-        made = object.__new__(cls)
-        if callable(mode):
-            made.__init__()  # type: ignore[misc]
-            return made(mode)
-        return made
-
-    def __init__(self, mode: bool = True) -> None:
-        super().__init__()
-        self.inference = bool(mode)
-        self._mode = mode
-
-    def __enter__(self) -> _GradMode:
-        self.grad = False if self._mode else current().grad
-        return super().__enter__()
-
-    def _again(self) -> _GradMode:
-        return inference_mode(self._mode)
-
-
-for _public in (no_grad, enable_grad, set_grad_enabled, inference_mode):
+for _public in (no_grad, enable_grad, set_grad_enabled):
     _public.__module__ = "naiad"
 
 

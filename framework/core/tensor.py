@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from naiad.autograd.record import HookHandle, Node, add_hook
 from naiad.core.device import device
 from naiad.core.dtype import COMPLEX, FLOAT, dtype
+from naiad.core.inference import is_inference
+from naiad.core.state import current
 
 
 class Size(tuple):
@@ -125,9 +127,9 @@ class Tensor(Methods):
     def is_meta(self) -> bool:
         return self._device.type == "meta"
 
-    is_sparse = False
-    is_quantized = False
-    is_nested = False
+    is_sparse = is_quantized = is_nested = is_mkldnn = False
+    is_mps = is_xpu = is_hpu = is_ipu = is_maia = is_mtia = is_vulkan = is_xla = False
+    output_nr = 0
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -167,6 +169,10 @@ class Tensor(Methods):
     def is_signed(self) -> bool:
         return self._dtype.is_signed
 
+    def is_inference(self) -> bool:
+        """Whether it was made under `inference_mode`."""
+        return is_inference(self)
+
     # ------------------------------------------------------------ its part in autograd
     @property
     def requires_grad(self) -> bool:
@@ -178,6 +184,10 @@ class Tensor(Methods):
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
                 "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if flag and is_inference(self) and not current().inference:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed: make a clone()"
             )
         if flag and self._dtype.kind < FLOAT:
             raise RuntimeError(

@@ -15,6 +15,7 @@ from naiad.core.dtype import FROM_NUMPY, FROM_PYTHON, dtype, int64, promote_type
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import dtype as DType
 from naiad.core.dtype import from_numpy as dtype_of
+from naiad.core.inference import in_mode
 from naiad.core.op import public
 from naiad.core.primitive import factory
 from naiad.core.state import current, default_device, default_dtype
@@ -78,7 +79,7 @@ def _filled(
 
 def placed(array: np.ndarray, target: Any, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
     """A new tensor with the values of a fresh ndarray, on the device that a creation function was asked for."""
-    made = transfer(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE), home(target))
+    made = transfer(in_mode(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)), home(target))
     return finish(made, requires_grad) if out is None else deliver(made, out)
 
 
@@ -153,7 +154,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         )
     if any(s < 0 for s in ndarray.strides):
         raise ValueError("At least one stride in the given numpy array is negative. Copy it first: array.copy()")
-    return wrap(ndarray, of, CPU_DEVICE)
+    return in_mode(wrap(ndarray, of, CPU_DEVICE))
 
 
 @public("naiad")
@@ -166,9 +167,9 @@ def tensor(
         if not isinstance(dtype, DType):
             raise TypeError(f"tensor(): argument 'dtype' must be dtype, not {type(dtype).__name__}")
     array = array_from(data, dtype)
-    made = wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)
+    fresh = in_mode(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE))
     target = home(device) if device is not None or not isinstance(data, Tensor) else data._device
-    return finish(made.to(target), requires_grad)
+    return finish(fresh.to(target), requires_grad)
 
 
 def array_from(data: Any, of: dtype | None) -> np.ndarray:

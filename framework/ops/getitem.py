@@ -300,11 +300,11 @@ def _set_directly(x: Tensor, basic: tuple, value: Any, tensor: bool) -> bool:
     """Let NumPy write where nothing is recorded and nothing needs a conversion of PyTorch's own."""
     if not _is_direct(x, value, tensor):
         return False
+    x._version[0] += 1  # refuses for tensors of inference_mode
     try:
         x._array[basic] = value._array if tensor else value
     except (ValueError, IndexError, OverflowError, TypeError):
         return False  # the long way finds the words for it
-    x._version[0] += 1
     return True
 
 
@@ -314,11 +314,11 @@ def _set_rows(x: Tensor, index: Tensor, value: Any, tensor: bool) -> bool:
         return False
     if (tensor and value._dtype is not x._dtype) or not _is_direct(x, value, tensor):
         return False
+    x._version[0] += 1
     try:
         x._array[index._array] = value._array if tensor else value
     except (ValueError, IndexError, OverflowError, TypeError):
         return False
-    x._version[0] += 1
     return True
 
 

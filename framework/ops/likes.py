@@ -12,6 +12,7 @@ from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import dtype
+from naiad.core.inference import in_mode
 from naiad.core.op import public
 from naiad.core.state import current, default_dtype
 from naiad.core.strided import DeviceArray, contiguous_strides
@@ -23,7 +24,7 @@ from naiad.ops.creation import finish, from_numpy, full_op, home, shape_from, te
 def uninitialized(shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
     """Memory as it comes."""
     array: Any = np.empty(shape, of.np) if where.kind == CPU_DEVICE.kind else backend.empty(shape, of, where)
-    return wrap(array, of, where)
+    return in_mode(wrap(array, of, where))
 
 
 @public("naiad")
@@ -56,7 +57,7 @@ def _strided(size: Sequence[int], stride: Sequence[int], of: dtype, where: devic
     else:
         flat = backend.empty((extent,), of, where)
         seen = DeviceArray(flat.buffer, size, stride, flat.offset, of.np)
-    return wrap(seen, of, where)
+    return in_mode(wrap(seen, of, where))
 
 
 @public("naiad")
