@@ -52,12 +52,29 @@ assert stub.last().values[0] == copy.data_ptr()
 
 def test_memory_used_on_another_stream_is_waited_for(run):  # noqa: F811
     run("""
-x = naiad.ones(4).cuda()
-s = naiad.cuda.Stream()
-x.record_stream(s)
-fake_cupy.log.clear()
-del x
-assert fake_cupy.log == [("wait", 0, s.cuda_stream)], fake_cupy.log
+size = (4 << 20,)
+s = naiad.cuda.Stream(1)
+with naiad.cuda.stream(s):
+    x = naiad.empty(size, device="cuda:1")
+    address = x.data_ptr()
+    x.record_stream(naiad.cuda.default_stream(1))
+    fake_cupy.pending.add(0)  # the default stream still works with x ...
+    fake_cupy.log.clear()
+with naiad.cuda.device(0):
+    del x
+with naiad.cuda.stream(s):
+    y = naiad.empty(size, device="cuda:1")
+    assert y.data_ptr() != address  # ... which nobody else gets meanwhile,
+    assert fake_cupy.log == [], fake_cupy.log  # and nobody waits for
+    fake_cupy.pending.clear()
+    naiad.ones(1).to("cuda:1")  # a copy: a moment to look at what has become free
+    z = naiad.empty(size, device="cuda:1")
+    assert z.data_ptr() == address
+    z.record_stream(naiad.cuda.default_stream(1))
+    fake_cupy.pending.add(0)
+    del z
+    naiad.cuda.empty_cache()  # waits for the device
+    assert naiad.cuda.memory_reserved(1) < 40 << 20, naiad.cuda.memory_reserved(1)
 """)
 
 
@@ -66,6 +83,10 @@ def test_copies_wait_only_where_they_must(run):  # noqa: F811
 fake_cupy.log.clear()
 x = naiad.ones(4).pin_memory().to("cuda", non_blocking=True)
 assert [entry[0] for entry in fake_cupy.log] == ["copy"]
+for given in (naiad.ones(4).pin_memory(), naiad.ones(4)):  # which may be written to as soon as the call is back
+    fake_cupy.log.clear()
+    given.cuda()
+    assert [entry[0] for entry in fake_cupy.log] == ["copy", "stream synchronize"]
 fake_cupy.log.clear()
 y = x.to("cpu", non_blocking=True)
 assert y.is_pinned() and [entry[0] for entry in fake_cupy.log] == ["copy"]
@@ -75,6 +96,39 @@ assert [entry[0] for entry in fake_cupy.log] == ["copy", "stream synchronize"]
 fake_cupy.log.clear()
 assert x.to("cuda:1").cpu().tolist() == [1, 1, 1, 1]
 assert [entry[0] for entry in fake_cupy.log] == ["wait", "peer copy", "wait", "copy", "stream synchronize"]
+""")
+
+
+def test_what_a_copy_reads_later_lives_until_then(run):  # noqa: F811
+    run("""
+import gc, weakref
+from naiad.core import cupy_memory
+def sent():
+    given = np.ones(1000, np.float32)
+    naiad.from_numpy(given).to("cuda", non_blocking=True)
+    return weakref.ref(given)
+fake_cupy.pending.add(0)
+found = sent()
+gc.collect()
+assert found() is not None
+naiad.ones(1).to("cuda", non_blocking=True)
+assert found() is not None and len(cupy_memory._in_flight) == 2
+fake_cupy.pending.clear()
+naiad.ones(1).cuda()
+assert found() is None and not cupy_memory._in_flight
+""")
+
+
+def test_a_limit_of_memory_is_an_error_with_its_size(run):  # noqa: F811
+    run("""
+naiad.cuda.set_per_process_memory_fraction(0.25)
+x = naiad.empty(100 << 20, dtype=naiad.uint8, device="cuda")
+try:
+    naiad.empty(200 << 20, dtype=naiad.uint8, device="cuda")
+except naiad.cuda.OutOfMemoryError as error:
+    assert "this process may use 0.25 of it" in str(error)
+else:
+    raise AssertionError
 """)
 
 

@@ -144,8 +144,8 @@ def empty(shape: tuple[int, ...], of: dtype, home: device) -> DeviceArray:
     return DeviceArray(buffer, shape, contiguous_strides(shape), 0, of.np)
 
 
-def upload(array: np.ndarray, of: dtype, home: device) -> DeviceArray:
-    """A copy of an ndarray on a device."""
+def upload(array: np.ndarray, of: dtype, home: device, wait: bool = True) -> DeviceArray:
+    """A copy of an ndarray on a device. Without `wait` it may be read later: nobody may write to it before."""
     out = empty(array.shape, of, home)
     transfers.count += 1
     if home.kind != CUDA or not array.size:
@@ -155,7 +155,7 @@ def upload(array: np.ndarray, of: dtype, home: device) -> DeviceArray:
             host_view(out)[...] = array
         else:
             array = np.ascontiguousarray(array, of.np)
-            _gpu().to_device(array, out.ptr, home.index or 0)
+            _gpu().to_device(array, out.ptr, home.index or 0, wait)
     except RuntimeError as error:
         raise _uncopied(out, "the host", home, error) from None
     return out

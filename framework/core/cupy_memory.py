@@ -1,10 +1,12 @@
 """Memory of real GPUs: from CuPy's pool, in the order of CuPy's streams; copies between devices and the host.
 
-Copies run on the current stream. Memory that a copy reads or writes stays alive until the stream is past it.
+Copies run on the current stream. Memory that a copy reads or writes, and memory that another stream than its own has
+used, stays taken until the stream is past that.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from functools import cache
 from typing import Any
@@ -23,8 +25,6 @@ stream, alloc_pinned = cupy.cuda.get_current_stream, cupy.cuda.alloc_pinned_memo
 class GpuPool(Pool):
     """CuPy's default memory pool on one device."""
 
-    exhausted = (cupy.cuda.memory.OutOfMemoryError,)
-
     def __init__(self, device_index: int) -> None:
         super().__init__(device_index)
         self.several = runtime.getDeviceCount() > 1
@@ -36,7 +36,7 @@ class GpuPool(Pool):
             return super().take(nbytes)
         try:
             found = self.alloc(nbytes)
-        except self.exhausted:
+        except MemoryError:
             return super().take(nbytes)
         events = self.events
         events.append(-(-nbytes // GRANULE) * GRANULE)
@@ -56,6 +56,7 @@ class GpuPool(Pool):
     def release_cached(self) -> None:
         with cupy.cuda.Device(self.device_index):
             runtime.deviceSynchronize()
+            _finish()
             cupy.get_default_memory_pool().free_all_blocks()
 
     @property
@@ -74,7 +75,7 @@ class GpuPool(Pool):
 class GpuBuffer:
     """`nbytes` of device memory. CuPy's pool has it back when this is gone."""
 
-    __slots__ = ("memory", "ptr", "nbytes", "device_index", "_pool", "_home", "_users", "__weakref__")
+    __slots__ = ("memory", "ptr", "nbytes", "device_index", "_pool", "_users", "__weakref__")
 
     def __init__(self, memory: Any, nbytes: int, device_index: int, pool: GpuPool | None) -> None:
         self.memory, self.nbytes, self.device_index, self._pool = memory, nbytes, device_index, pool
@@ -88,7 +89,7 @@ class GpuBuffer:
     def record_stream(self, user: Any) -> None:
         """Keep the memory from being used again before `user`, a CuPy stream, is past what it does now."""
         if self._users is None:
-            self._users, self._home = {}, stream(self.device_index)
+            self._users = {}
         self._users[user.ptr] = user
 
     def check(self, name: str = "a kernel") -> None:
@@ -97,10 +98,10 @@ class GpuBuffer:
     def __del__(self) -> None:
         if self._pool is None:
             return
-        if self._users:
-            # The pool reuses memory in the order of the stream that it was taken on: let that one wait for the others.
+        if self._users and not memory.forked:
+            # The pool reuses memory in the order of the stream that it was taken on, which knows nothing of the others.
             for user in self._users.values():
-                self._home.wait_event(user.record())
+                _keep(self.memory, user, self.device_index)
         self._pool.events.append(-self.nbytes // GRANULE * GRANULE)
 
 
@@ -111,14 +112,19 @@ def pool(device_index: int) -> GpuPool:
 
 
 # ---------------------------------------------------------------- copies
-def to_device(array: np.ndarray, target: Any, device_index: int) -> None:
-    """Copy a C-contiguous ndarray to an address, on the device's current stream."""
+def to_device(array: np.ndarray, target: Any, device_index: int, wait: bool = True) -> None:
+    """Copy a C-contiguous ndarray to an address, on the device's current stream.
+
+    Without `wait` the array may be read later, when the stream gets there: nobody may write to it before.
+    """
     _finish()
     with cupy.cuda.Device(device_index):
         on = stream(device_index)
         runtime.memcpyAsync(target, _address(array), array.nbytes, runtime.memcpyHostToDevice, on.ptr)
-        if is_pinned(array):  # read while the host goes on; other memory has been read when the call is back
-            _keep(array, on)
+        if wait:
+            on.synchronize()
+        else:
+            _keep(array, on, device_index)
 
 
 def to_host(array: np.ndarray, source: int, device_index: int, wait: bool = True, keep: Any = None) -> None:
@@ -130,7 +136,7 @@ def to_host(array: np.ndarray, source: int, device_index: int, wait: bool = True
         if wait or not is_pinned(array):
             on.synchronize()
         else:
-            _keep((array, keep), on)
+            _keep((array, keep), on, device_index)
 
 
 def to_peer(target: Any, target_device: int, source: Any, source_device: int, nbytes: int) -> None:
@@ -148,18 +154,25 @@ def to_peer(target: Any, target_device: int, source: Any, source_device: int, nb
 
 
 _in_flight: deque[tuple[Any, Any]] = deque()  # (event, what must live until it has happened)
+_letting_go = threading.Lock()
 
 
-def _keep(what: Any, on: Any) -> None:
-    event = cupy.cuda.Event(disable_timing=True)
-    event.record(on)
+def _keep(what: Any, on: Any, device_index: int) -> None:
+    """Keep something until a stream of a device is past what it does now. Finalizers call this: no locks."""
+    with cupy.cuda.Device(device_index):
+        event = cupy.cuda.Event(disable_timing=True)
+        event.record(on)
     _in_flight.append((event, what))
 
 
 def _finish() -> None:
-    """Let go of what finished copies kept."""
-    while _in_flight and _in_flight[0][0].done:
-        _in_flight.popleft()
+    """Let go of what was kept for something that has happened; one thread at a time."""
+    if _in_flight and _letting_go.acquire(blocking=False):
+        try:
+            while _in_flight and _in_flight[0][0].done:
+                _in_flight.popleft()
+        finally:
+            _letting_go.release()
 
 
 def _address(array: np.ndarray) -> int:

@@ -46,10 +46,8 @@ class Pool:
         self.lock = threading.Lock()
 
     # ------------------------------------------------------------ what kinds of memory differ in
-    exhausted: tuple[type[BaseException], ...] = (MemoryError,)
-
     def allocate(self, nbytes: int) -> Any:
-        """Raw memory; raises one of `exhausted` where there is none."""
+        """Raw memory; raises MemoryError where there is none."""
         raise NotImplementedError
 
     def wrap(self, memory: Any, nbytes: int) -> Any:
@@ -80,12 +78,12 @@ class Pool:
         size = -(-nbytes // GRANULE) * GRANULE
         try:
             memory = self._limited(nbytes, size)
-        except self.exhausted:
+        except MemoryError:
             self.retries += 1
             self.release_cached()
             try:
                 memory = self._limited(nbytes, size)
-            except self.exhausted:
+            except MemoryError:
                 self.failures += 1
                 raise OutOfMemoryError(self._explain(nbytes)) from None
         buffer = self.wrap(memory, nbytes)
@@ -96,7 +94,7 @@ class Pool:
 
     def _limited(self, nbytes: int, size: int) -> Any:
         if self.fraction < 1 and self.current() + size > self.fraction * self.capacity:
-            raise self.exhausted[0]
+            raise MemoryError
         return self.allocate(nbytes)
 
     def _explain(self, nbytes: int) -> str:

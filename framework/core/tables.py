@@ -29,7 +29,7 @@ def addresses(rows: Sequence[Sequence[DeviceArray]], home: Any) -> tuple[Address
     """
     table = np.array([[*(a.ptr for a in own), own[0].size] for own in rows], np.int64)
     blocks, block = _blocks(tuple(table[:, -1].tolist()), home)
-    held = backend.upload(table, int64, home)
+    held = backend.upload(table, int64, home, wait=False)
     seen = Addresses(held.buffer, held.shape, held.strides, held.offset, held.dtype)
     seen.reaches = [a.buffer for own in rows for a in own]
     return seen, blocks, block, bool((table % 16 == 0).all())
@@ -39,7 +39,7 @@ def addresses(rows: Sequence[Sequence[DeviceArray]], home: Any) -> tuple[Address
 def _blocks(sizes: tuple[int, ...], home: Any) -> tuple[DeviceArray, int]:
     """Which block of which row each program takes, in device memory."""
     blocks, size = backend.launcher("optimizer.blocks_of", "optimizer")(sizes)
-    return backend.upload(blocks, int64, home), size
+    return backend.upload(blocks, int64, home), size  # waited for: the next call may be on another stream
 
 
 def one_walk(tensors: Sequence[Tensor]) -> bool:

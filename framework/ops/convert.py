@@ -170,7 +170,7 @@ class Transfer(Op):
             into = None if wait else backend.pinned_empty(x._array.shape, x._array.dtype)
             array: Any = backend.download(x._array, wait, into)
         elif x._device.kind == CPU:
-            array = backend.upload(x._array, x._dtype, target)
+            array = backend.upload(x._array, x._dtype, target, attrs.get("wait", True))
         elif target.kind == CUDA and x._device.kind == CUDA:
             array = backend.across(x._array, x._dtype, target)
         else:
@@ -187,12 +187,13 @@ TRANSFER = Transfer()
 def transfer(x: Tensor, target: device, non_blocking: bool = False) -> Tensor:
     """The tensor on another device (a copy), or itself if it is there.
 
-    non_blocking: a copy from cuda to the host is filled in later, in the order of the device's stream.
+    non_blocking: a copy between host and cuda is made later, in the order of the device's stream. What is copied to
+    cuda must then not be written to before.
     """
     if x._device is target:
         return x
     attrs: dict[str, Any] = {"target": target, "source": x._device}
-    if non_blocking and target.kind == CPU and x._device.kind == CUDA:
+    if non_blocking and {target.kind, x._device.kind} == {CPU, CUDA}:
         attrs["wait"] = False
     return apply(TRANSFER, (x,), attrs)
 

@@ -23,7 +23,8 @@ class CUDARuntimeError(RuntimeError):
 
 
 class OutOfMemoryError(MemoryError):
-    pass
+    def __init__(self, size, total, limit=0):
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes)")
 
 
 class Thread(threading.local):
@@ -135,7 +136,7 @@ def alloc(size):
     if kept:
         return Pooled(*kept.pop(), size, pool)
     if size + sum(p.reserved for (d, _), p in _pools.items() if d == device) > CAPACITY:
-        raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
+        raise OutOfMemoryError(size, pool.reserved)
     memory = np.full(size + 512, 0xCC, np.uint8)
     pool.reserved += size
     return Pooled(memory.ctypes.data + -memory.ctypes.data % 512, memory, size, pool)
@@ -183,6 +184,7 @@ class Stream:
         if ptr is None and not null:
             Stream._last += 16
         self.ptr = (0 if null else Stream._last) if ptr is None else ptr
+        self.device_id = -1 if null or ptr is not None else _thread.device
         self._before = []
 
     def __enter__(self):
@@ -194,6 +196,8 @@ class Stream:
         self._before.pop().use()
 
     def use(self):
+        if self.device_id not in (-1, _thread.device):
+            raise RuntimeError("The device that the stream is created on does not match with the current device")
         _thread.streams[_thread.device] = self
 
     def record(self, event=None):
@@ -212,6 +216,7 @@ class Stream:
 
 Stream.null = Stream(null=True)
 _thread = Thread()
+pending: set[int] = set()  # addresses of streams that have not come to their end
 
 
 def ExternalStream(ptr, device_id=-1):
@@ -225,15 +230,20 @@ def get_current_stream(device_id=-1):
 class Event:
     def __init__(self, block=False, disable_timing=False, interprocess=False):
         self.time, self.stream, self.ptr = None, None, id(self)
-        self.timed = not disable_timing
+        self.timed, self.device = not disable_timing, _thread.device
 
     def record(self, stream=None):
-        self.stream, self.time = (get_current_stream() if stream is None else stream).ptr, time.perf_counter()
+        stream = get_current_stream() if stream is None else stream
+        if self.device != (stream.device_id if stream.device_id >= 0 else _thread.device):
+            raise CUDARuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
+        self.stream, self.time = stream.ptr, time.perf_counter()
 
     def synchronize(self):
         log.append(("event synchronize",))
 
-    done = True
+    @property
+    def done(self):
+        return self.stream not in pending
 
 
 class UnownedMemory:
