@@ -15,7 +15,6 @@ from naiad.core.caution import warn
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import complex64, dtype, int64
-from naiad.core.inference import INFERENCE, MARKER
 from naiad.core.op import Op
 from naiad.core.state import State, current, default_dtype, replace
 from naiad.core.tensor import Tensor
@@ -33,10 +32,9 @@ def apply(op: Op, xs: Sequence, attrs: dict | None = None) -> Any:
 
 def _under_modes(state: State, op: Op, xs: Sequence, attrs: dict | None) -> Any:
     """Hand the op to the outermost interpreter, with that one peeled off."""
-    mode = state.modes[-1]
-    replace(INFERENCE if mode is MARKER else State(state.grad, state.modes[:-1], state.inference))
+    replace(State(state.grad, state.modes[:-1], state.inference))
     try:
-        return mode.process(op, xs, attrs)
+        return state.modes[-1].process(op, xs, attrs)
     finally:
         replace(state)
 

@@ -80,7 +80,7 @@ class Elementwise(Op):
                 array = kernel(*arrays)
             except Exception as error:
                 raise explain(self, xs, None, error) from None
-            out = wrap(array, result, CPU_DEVICE)
+            out = wrap(array, result, CPU_DEVICE, state.inference)
             if mask and state.grad and self.differentiable:
                 record(self, xs, mask, out)
             return out
@@ -99,7 +99,7 @@ class Elementwise(Op):
             array = kernel(*[self._argument(i, x, common, home) for i, x in enumerate(xs)])
         except Exception as error:
             raise explain(self, xs, None, error) from None
-        out = wrap(array, result, home)
+        out = wrap(array, result, home, state.inference)
         if state.grad and self.differentiable:
             mask = gradient_mask(xs)
             if mask:
@@ -216,11 +216,6 @@ class Elementwise(Op):
         return Elementwise(f"{self.name}_grad_{operand}", body, names, flags=flags).call, saved
 
     @property
-    def quick(self) -> Callable | None:  # type: ignore[override]
-        """`call`, where that is quicker than `run`."""
-        return self.call if len(self.operands) < 3 and not self.flags else None
-
-    @property
     def call(self) -> Callable:
         """The op as a function of its operands."""
         made = self.__dict__.get("_call")
@@ -277,7 +272,7 @@ def _unary_call(op: Elementwise, foreign: Callable) -> Callable:
         result = _new_tensor(Tensor)
         kernel, result._dtype = found
         result._array = kernel(input._array)
-        result._device, result._needs_grad, result._version = device, False, [0, None]
+        result._device, result._needs_grad, result._version = device, False, state.inference or [0, None]
         result._grad = result._node = result._base = result._hooks = None
         if input._needs_grad and differentiable and state.grad:
             record(op, (input,), 1, result)
@@ -315,7 +310,7 @@ def _binary_call(op: Elementwise, foreign: Callable) -> Callable:
             result._array = kernel(input._array, b)
         except Exception as error:
             raise explain(op, (input, other), None, error) from None
-        result._device, result._needs_grad, result._version = device, False, [0, None]
+        result._device, result._needs_grad, result._version = device, False, state.inference or [0, None]
         result._grad = result._node = result._base = result._hooks = None
         if mask and differentiable and state.grad:
             record(op, (input, other), mask, result)

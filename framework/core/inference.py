@@ -1,25 +1,23 @@
 """`inference_mode`, and the tensors that are made under it.
 
-Such a tensor keeps no count of writes, so that nothing recorded may use it: its version cell is an `Untracked`, which
+Such a tensor keeps no count of writes, so that nothing recorded may use it: its version cell is `UNTRACKED`, which
 refuses to be read outside of the mode. Reading the cell is what saving for backward and writing in place begin with, so
-that neither needs a check of its own, and code outside of the mode pays nothing. Inside, ops pass through `MARKER`.
+that neither needs a check of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from naiad.core.state import GradMode, State, current, replace
 
-_UNWRITTEN = (0, None)
 
-
-class Untracked(list):
-    """The version cell of an inference tensor."""
+class _Untracked(list):
+    """The version cell of all inference tensors."""
 
     def __getitem__(self, place: Any) -> Any:
-        if place == 0 and not current().inference:
+        if place == 0 and current().inference is None:
             raise RuntimeError(
                 "Inference tensors cannot be saved for backward, nor updated in place outside of inference_mode, "
                 "which this one was made under. Make a clone() for a normal tensor, or use no_grad() in its place"
@@ -27,38 +25,12 @@ class Untracked(list):
         return list.__getitem__(self, place)
 
 
+UNTRACKED = _Untracked((0, None))
+
+
 def is_inference(tensor: Any) -> bool:
     """Whether a tensor was made under `inference_mode`."""
-    return tensor._version.__class__ is Untracked
-
-
-def marked(result: Any) -> Any:
-    """A new tensor, or a tuple of them, as made under `inference_mode`."""
-    if result.__class__ is tuple:
-        return tuple(map(marked, result))
-    result._version = Untracked(_UNWRITTEN)
-    return result
-
-
-def in_mode(tensor: Any) -> Any:
-    """What a function that runs no op has made, marked if the mode is on."""
-    return marked(tensor) if current().inference else tensor
-
-
-class _Marker:
-    """The innermost interpreter of ops while the mode is on: marks what they make. Views share their base's cell."""
-
-    rank = -1
-
-    def process(self, op: Any, xs: Sequence, attrs: dict | None) -> Any:
-        if op.quick is not None and not attrs:
-            return marked(op.quick(*xs))
-        result = op.run(INFERENCE, xs, attrs)
-        return result if op.view or op.writes else marked(result)
-
-
-MARKER = _Marker()
-INFERENCE = State(False, (), True)  # what the op itself runs under
+    return tensor._version is UNTRACKED
 
 
 class inference_mode(GradMode):
@@ -82,8 +54,7 @@ class inference_mode(GradMode):
     def __enter__(self) -> inference_mode:
         now = current()
         self._before.append(now)
-        others = tuple(m for m in now.modes if m is not MARKER)
-        replace(State(not self._mode, (MARKER, *others) if self._mode else others, self._mode))
+        replace(State(not self._mode, now.modes, UNTRACKED if self._mode else None))
         return self
 
     def _again(self) -> inference_mode:

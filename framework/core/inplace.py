@@ -30,8 +30,6 @@ _KIND_NAMES = ("a bool", "an integer", "a floating-point", "a complex")
 class InPlace(Op):
     """The op `name_` for an op `name`."""
 
-    writes = True
-
     def __init__(self, op: Op) -> None:
         super().__init__(op.name + "_", op.operands, op.attributes)
         self.name = _shown(op)

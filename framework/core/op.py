@@ -32,14 +32,12 @@ class Op:
 
     autocast: AutocastClass = None
     view = False
-    writes = False  # whether it writes into its first operand and returns that
     changes_dtype = False  # of a view: whether it reads the memory as numbers of another dtype
     variadic = False
     outputs = 1
     run: Callable[..., Any]  # (state, operands, attributes): what a call does
     infer: Callable[..., Any]  # (operands, attributes): the shape and dtype of what comes out
     pull: Callable | None = None  # (pass, node, gradient): for ops that send gradients on in a way of their own
-    quick: Callable | None = None  # its operands' function, where that is quicker than `run`
     joint: tuple[tuple[int, int], Callable] | None = None  # two operands, and a formula for both, or it gives None
 
     def __init__(self, name: str, operands: Sequence[str], attributes: Sequence[str] = ()) -> None:

@@ -96,11 +96,11 @@ class Primitive(Op):
             home = home or (attrs or {})["device"]
             results = self._elsewhere(xs, arrays, attrs or {}, home)
         if self.outputs == 1 and results.__class__ is not list:
-            out = wrap(results, FROM_NUMPY[results.dtype], home)
+            out = wrap(results, FROM_NUMPY[results.dtype], home, state.inference)
             if mask and state.grad and self.differentiable and out._dtype.kind >= FLOAT:
                 record(self, xs, mask, out, attrs)
             return out
-        outs = [wrap(a, FROM_NUMPY[a.dtype], home) for a in results]
+        outs = [wrap(a, FROM_NUMPY[a.dtype], home, state.inference) for a in results]
         if mask and state.grad and self.differentiable and outs[0]._dtype.kind >= FLOAT:
             record(self, xs, mask, outs[0], attrs, outs)
         return outs[0] if self.outputs == 1 else tuple(outs)
@@ -172,7 +172,7 @@ def make(op, body):
         # Mostly the last operand's dtype; NumPy hashes one slowly.
         out._dtype = {last}._dtype if array.dtype is {last}._array.dtype else FROM_NUMPY[array.dtype]
         out._array, out._device = array, home
-        out._needs_grad, out._version = False, [0, None]
+        out._needs_grad, out._version = False, state.inference or [0, None]
         out._grad = out._node = out._base = out._hooks = None
         if differentiable and state.grad and ({any}) and out._dtype.kind >= FLOAT:
             record(op, ({operands},), {mask}, out, attrs)
@@ -271,7 +271,7 @@ class Factory(Primitive):
         assert attrs is not None
         home = attrs["device"] = backend.resolve(attrs["device"])
         if home is CPU_DEVICE:
-            return wrap(np.asarray(quietly(self.body, **attrs)), attrs["dtype"], home)
+            return wrap(np.asarray(quietly(self.body, **attrs)), attrs["dtype"], home, state.inference)
         return super().run(state, (), attrs)
 
 

@@ -16,14 +16,14 @@ from naiad.core.dtype import COMPLEX, FLOAT, dtype, float32
 class State:
     """One immutable setting; entering a context puts a new one in place.
 
-    grad: operations are recorded. inference: as ``inference_mode``, which rules that out. modes: interpreters, the
-    outermost last.
+    grad: operations are recorded. modes: interpreters, the outermost last. inference: in ``inference_mode``, which
+    rules recording out, the version cell of all tensors made there.
     """
 
     __slots__ = ("grad", "modes", "inference")
 
-    def __init__(self, grad: bool = True, modes: tuple = (), inference: bool = False) -> None:
-        self.grad, self.modes, self.inference = grad and not inference, modes, inference
+    def __init__(self, grad: bool = True, modes: tuple = (), inference: list | None = None) -> None:
+        self.grad, self.modes, self.inference = grad and inference is None, modes, inference
 
 
 _PLAIN = {grad: State(grad) for grad in (False, True)}
@@ -31,7 +31,7 @@ _PLAIN = {grad: State(grad) for grad in (False, True)}
 
 def with_grad(state: State, grad: bool) -> State:
     """The same state with another grad mode."""
-    return State(grad, state.modes, state.inference) if state.modes or state.inference else _PLAIN[grad]
+    return State(grad, state.modes, state.inference) if state.modes or state.inference is not None else _PLAIN[grad]
 
 
 _state: ContextVar[State] = ContextVar("naiad_state", default=_PLAIN[True])
@@ -157,7 +157,7 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     """Whether the caller is inside ``inference_mode``."""
-    return current().inference
+    return current().inference is not None
 
 
 @contextmanager

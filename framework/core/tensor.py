@@ -214,6 +214,11 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
+        if self._grad is None and self._node is not None and not retains(self):
+            warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
+                "be populated during backward(), unless retain_grad() is called on it first. Perhaps a leaf was meant."
+            )
         return self._grad
 
     @grad.setter
@@ -307,11 +312,14 @@ Tensor.__module__ = "naiad"
 _new = object.__new__
 
 
-def wrap(array: Any, dtype: dtype, device: device) -> Tensor:
-    """A Tensor around an array of its device (an ndarray on the CPU, else a DeviceArray), without copying."""
+def wrap(array: Any, dtype: dtype, device: device, cell: list | None = None) -> Tensor:
+    """A Tensor around an array of its device (an ndarray on the CPU, else a DeviceArray), without copying.
+
+    cell: its version cell, if it does not get one of its own: `State.inference` for what an op makes.
+    """
     out = _new(Tensor)
     out._array, out._dtype, out._device = array, dtype, device
-    out._needs_grad, out._version = False, [0, None]
+    out._needs_grad, out._version = False, cell or [0, None]
     out._grad = out._node = out._base = out._hooks = None
     return out
 

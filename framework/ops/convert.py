@@ -175,7 +175,7 @@ class Transfer(Op):
             array = backend.across(x._array, x._dtype, target)
         else:
             array = backend.empty(x._array.shape, x._dtype, target)
-        out = wrap(array, x._dtype, target)
+        out = wrap(array, x._dtype, target, state.inference)
         if x._needs_grad and state.grad:
             record(self, xs, 1, out, attrs)
         return out

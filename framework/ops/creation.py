@@ -15,7 +15,6 @@ from naiad.core.dtype import FROM_NUMPY, FROM_PYTHON, dtype, int64, promote_type
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import dtype as DType
 from naiad.core.dtype import from_numpy as dtype_of
-from naiad.core.inference import in_mode
 from naiad.core.op import public
 from naiad.core.primitive import factory
 from naiad.core.state import current, default_device, default_dtype
@@ -70,8 +69,10 @@ def _filled(
     if out is not None and of is None:
         of = out._dtype
     shape, of = shape_from(sizes, size), of or default_dtype()
-    if target is None and default_device() is CPU_DEVICE and not current().modes:  # the usual case, without detours
-        made = wrap(np.zeros(shape, of.np) if value == 0 else np.full(shape, value, of.np), of, CPU_DEVICE)
+    state = current()
+    if target is None and default_device() is CPU_DEVICE and not state.modes:  # the usual case, without detours
+        array = np.zeros(shape, of.np) if value == 0 else np.full(shape, value, of.np)
+        made = wrap(array, of, CPU_DEVICE, state.inference)
     else:
         made = full_op(shape=shape, value=value, dtype=of, device=home(target))
     return finish(made, requires_grad) if out is None else deliver(made, out)
@@ -79,7 +80,7 @@ def _filled(
 
 def placed(array: np.ndarray, target: Any, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
     """A new tensor with the values of a fresh ndarray, on the device that a creation function was asked for."""
-    made = transfer(in_mode(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE)), home(target))
+    made = transfer(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE, current().inference), home(target))
     return finish(made, requires_grad) if out is None else deliver(made, out)
 
 
@@ -154,7 +155,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         )
     if any(s < 0 for s in ndarray.strides):
         raise ValueError("At least one stride in the given numpy array is negative. Copy it first: array.copy()")
-    return in_mode(wrap(ndarray, of, CPU_DEVICE))
+    return wrap(ndarray, of, CPU_DEVICE, current().inference)
 
 
 @public("naiad")
@@ -167,7 +168,7 @@ def tensor(
         if not isinstance(dtype, DType):
             raise TypeError(f"tensor(): argument 'dtype' must be dtype, not {type(dtype).__name__}")
     array = array_from(data, dtype)
-    fresh = in_mode(wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE))
+    fresh = wrap(array, FROM_NUMPY[array.dtype], CPU_DEVICE, current().inference)
     target = home(device) if device is not None or not isinstance(data, Tensor) else data._device
     return finish(fresh.to(target), requires_grad)
 

@@ -12,7 +12,6 @@ from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import dtype
-from naiad.core.inference import in_mode
 from naiad.core.op import public
 from naiad.core.state import current, default_dtype
 from naiad.core.strided import DeviceArray, contiguous_strides
@@ -24,7 +23,7 @@ from naiad.ops.creation import finish, from_numpy, full_op, home, shape_from, te
 def uninitialized(shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
     """Memory as it comes."""
     array: Any = np.empty(shape, of.np) if where.kind == CPU_DEVICE.kind else backend.empty(shape, of, where)
-    return in_mode(wrap(array, of, where))
+    return wrap(array, of, where, current().inference)
 
 
 @public("naiad")
@@ -57,7 +56,7 @@ def _strided(size: Sequence[int], stride: Sequence[int], of: dtype, where: devic
     else:
         flat = backend.empty((extent,), of, where)
         seen = DeviceArray(flat.buffer, size, stride, flat.offset, of.np)
-    return in_mode(wrap(seen, of, where))
+    return wrap(seen, of, where, current().inference)
 
 
 @public("naiad")
@@ -116,8 +115,10 @@ def _like(name: str, make: Callable, doc: str, samples: Any) -> Callable:
 
 def _constant(value: int) -> Callable:
     def make(shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
-        if where is CPU_DEVICE and not current().modes:
-            return wrap(np.zeros(shape, of.np) if value == 0 else np.full(shape, value, of.np), of, where)
+        state = current()
+        if where is CPU_DEVICE and not state.modes:
+            array = np.zeros(shape, of.np) if value == 0 else np.full(shape, value, of.np)
+            return wrap(array, of, where, state.inference)
         return full_op(shape=shape, value=value, dtype=of, device=where)
 
     return make

@@ -43,7 +43,7 @@ class _LinearActivation(Op):
         xs, home = settle(self, xs)
         arrays = [None if x is None else x._array for x in xs]
         (array,) = backend.primitive(self, xs, arrays, attrs, home)
-        out = wrap(array, input._dtype, home)
+        out = wrap(array, input._dtype, home, state.inference)
         if mask:
             product = wrap(array, input._dtype, home)  # stands for it: nobody reads its values
             record(linear_op.op, xs, mask, product)

@@ -14,11 +14,10 @@ import numpy as np
 from naiad.core.device import CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import FLOAT, dtype, int64
-from naiad.core.inference import in_mode
 from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory
 from naiad.core.random import Generator, generator_for, lanes, lanes_per_value, unit_uniform
-from naiad.core.state import default_dtype
+from naiad.core.state import current, default_dtype
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import transfer
 from naiad.ops.creation import finish, home, shape_from, whole
@@ -142,7 +141,7 @@ def _pairs_at(seed: int, offset: int, n: int) -> np.ndarray:
 def delivered(values: np.ndarray, shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
     """Drawn values as a tensor of a dtype on a device."""
     array = np.ascontiguousarray(values.astype(of.np, copy=False)).reshape(shape)
-    return transfer(in_mode(wrap(array, of, CPU_DEVICE)), where)
+    return transfer(wrap(array, of, CPU_DEVICE, current().inference), where)
 
 
 def draw_normal(

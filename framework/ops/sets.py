@@ -9,9 +9,9 @@ import numpy as np
 from naiad.core.device import CPU_DEVICE
 from naiad.core.dtype import FLOAT, int32, int64
 from naiad.core.dtype import bool as bool_
-from naiad.core.inference import in_mode
 from naiad.core.op import public
 from naiad.core.primitive import primitive
+from naiad.core.state import current
 from naiad.core.tensor import Tensor, normalize_dim, wrap
 from naiad.ops.convert import cast, transfer
 from naiad.ops.creation import as_tensor_operand, placed
@@ -26,7 +26,8 @@ def _host(x: Tensor) -> np.ndarray:
 
 def _back(array: np.ndarray, like: Tensor) -> Tensor:
     """A result in the dtype and on the device of an operand."""
-    made = in_mode(wrap(np.ascontiguousarray(array.astype(like._dtype.np, copy=False)), like._dtype, CPU_DEVICE))
+    array = np.ascontiguousarray(array.astype(like._dtype.np, copy=False))
+    made = wrap(array, like._dtype, CPU_DEVICE, current().inference)
     return transfer(made, like._device)
 
 
