@@ -27,7 +27,9 @@ IMAGES = (
     *((32, 3, 64, 224, 7, 2), (32, 64, 256, 56, 1, 1), (32, 256, 128, 56, 1, 2)),
 )
 # Batches, heads, queries and keys, columns, causal: a language model's and an image model's.
-HEADS = tuple((8192 // n, 16, n, width, causal) for n in (512, 2048, 8192) for width in (64, 128) for causal in (1, 0))
+HEADS: tuple[tuple[int, int, int, int, bool], ...] = tuple(
+    (8192 // n, 16, n, width, causal) for n in (512, 2048, 8192) for width in (64, 128) for causal in (True, False)
+)
 FAMILIES = ("matmul", "conv", "attention")
 
 
@@ -74,7 +76,7 @@ def _convolution(count: int, c: int, o: int, side: int, kernel: int, stride: int
 
 def _attention(count: int, heads: int, length: int, width: int, causal: bool, dtype: str) -> None:
     q, k, v = (_numbers(count, heads, length, width, dtype=dtype).requires_grad_() for _ in range(3))
-    _backward(F.scaled_dot_product_attention(q, k, v, is_causal=bool(causal)))
+    _backward(F.scaled_dot_product_attention(q, k, v, is_causal=causal))
 
 
 def report(found: Any) -> str:

@@ -93,7 +93,7 @@ matmul.CANDIDATES = {{"bfloat16": ((64, 64, 64, 4, 3),)}}
 conv.TILES = {{"": ((64, 64, 64, 4, 3), (64, 32, 32, 4, 3))}}
 attention_tiles.HALVES = dict.fromkeys(attention_tiles.HALVES, ((16, 16, 4, 1), (32, 16, 4, 2)))
 tune.DTYPES, tune.SQUARES, tune.LAYERS, tune.IMAGES = ("bfloat16",), (32,), [(32, 16, 64)], ((2, 3, 4, 8, 3, 1),)
-tune.HEADS = ((2, 2, 40, 16, 1),)
+tune.HEADS = ((2, 2, 40, 16, True),)
 assert tune.main([{family!r}, "--output", {str(output)!r}]) == 0
 """
     said = run(script, NAIAD_CACHE_DIR=str(tmp_path))
