@@ -208,6 +208,11 @@ def _record(op: _FunctionOp, ctx: Any, args: Sequence, outputs: list) -> list:
         if id(out) in ctx._plain or out._dtype.kind < FLOAT:
             continue
         if id(out) in ctx._dirty:
+            if out._needs_grad and out._node is None:
+                raise RuntimeError(
+                    f"{op.name}: a leaf Variable that requires grad has been used in an in-place operation, as "
+                    "mark_dirty says. Write into a clone() of it"
+                )
             out._version[0] += 1
         elif id(out) in given:
             fresh = alias(out)  # forward handed an input through: the result is another tensor

@@ -11,7 +11,7 @@ from naiad.autograd.record import record
 from naiad.core import backend
 from naiad.core.device import CPU, CPU_DEVICE, CUDA
 from naiad.core.dispatch import apply, gradient_mask
-from naiad.core.dtype import COMPLEX, dtype
+from naiad.core.dtype import COMPLEX, FLOAT, dtype
 from naiad.core.dtype import bool as bool_
 from naiad.core.elementwise import Elementwise
 from naiad.core.op import OPS, PUBLIC, Op, publish
@@ -43,7 +43,7 @@ class InPlace(Op):
         x = xs[0]
         if not isinstance(x, Tensor):
             raise TypeError(f"{self.name}(): expected a Tensor to write into, not {type(x).__name__}")
-        mask = gradient_mask(xs) if state.grad and self.differentiable else 0
+        mask = gradient_mask(xs) if state.grad and self.differentiable and x._dtype.kind >= FLOAT else 0
         if mask:
             check_writable(self.name, x)
         before = alias(x)

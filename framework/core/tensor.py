@@ -10,6 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from naiad.autograd.record import HookHandle, Node, add_hook
+from naiad.core.caution import warn
 from naiad.core.device import device
 from naiad.core.dtype import COMPLEX, FLOAT, dtype
 from naiad.core.inference import is_inference
@@ -214,10 +215,10 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        if self._grad is None and self._node is not None and not retains(self):
+        if self._grad is None and self._node is not None and self._node.retained is None:
             warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
-                "be populated during backward(), unless retain_grad() is called on it first. Perhaps a leaf was meant."
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+                "won't be populated during backward(), unless retain_grad() is called on it first. Was a leaf meant?"
             )
         return self._grad
 

@@ -144,6 +144,8 @@ def rrelu(
     input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """leaky_relu whose slope is drawn from [lower, upper) per element in training, and is their mean otherwise."""
+    if lower > upper:
+        raise RuntimeError(f"rrelu: lower bound {lower} should be less than or equal to the upper bound {upper}")
     if not training:
         return (leaky_relu_ if inplace else leaky_relu)(input, (lower + upper) / 2)
     slopes = draw_uniform(input._array.shape, input._dtype, input._device, lower, upper)

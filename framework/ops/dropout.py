@@ -67,6 +67,8 @@ def _check(p: float) -> None:
 
 def _dropped(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
     """input times noise of a shape that broadcasts to it."""
+    if input._dtype.kind < FLOAT:
+        raise RuntimeError(f"dropout: result type float32 can't be cast to {input._dtype.name}: convert input to float")
     scale = 0.0 if p == 1 else 1 / (1 - p)
     if input._device.kind == CUDA and shape == input._array.shape and not inplace and input._dtype.kind == FLOAT:
         seed, offset = generator_for(input._device).advance(prod(shape))

@@ -13,7 +13,7 @@ from naiad.core.device import CPU
 from naiad.core.elementwise import elementwise
 from naiad.core.op import public
 from naiad.core.tensor import Tensor
-from naiad.ops.loss_tools import legacy_reduction, reduced, warn_of_shapes
+from naiad.ops.loss_tools import REDUCTIONS, legacy_reduction, reduced, warn_of_shapes
 
 F = "nn.functional"
 
@@ -159,6 +159,10 @@ def binary_cross_entropy(
             f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}) is "
             "deprecated. Please ensure they have the same size."
         )
+    if target._dtype is not input._dtype:
+        raise RuntimeError(
+            f"binary_cross_entropy: Found dtype {target._dtype.name} for target but expected {input._dtype.name}"
+        )
     if input._device.kind == CPU and input.numel():
         low, high = np.min(input._array), np.max(input._array)
         if low < 0 or high > 1:
@@ -251,7 +255,7 @@ def kl_div(
 
     reduction "batchmean": the sum divided by the size of the first dimension, which is the divergence per sample.
     """
-    reduction = legacy_reduction(size_average, reduce, reduction)
+    reduction = legacy_reduction(size_average, reduce, reduction, (*REDUCTIONS, "batchmean"))
     loss = (kl_div_log_op if log_target else kl_div_op)(input, target)
     if reduction == "batchmean":
         return reduced(loss, "sum") / (input._array.shape[0] if input.ndim else 1)

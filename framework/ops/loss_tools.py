@@ -7,10 +7,16 @@ from naiad.core.op import PUBLIC
 from naiad.core.tensor import Tensor
 from naiad.ops.reduction import sum_dims
 
+REDUCTIONS = ("none", "mean", "sum")
 
-def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """`reduction`, or what the deprecated flags mean by it."""
+
+def legacy_reduction(
+    size_average: bool | None, reduce: bool | None, reduction: str, words: tuple[str, ...] = REDUCTIONS
+) -> str:
+    """`reduction`, or what the deprecated flags mean by it. Raises ValueError for a word that is none."""
     if size_average is None and reduce is None:
+        if reduction not in words:
+            raise ValueError(f"{reduction} is not a valid value for reduction: one of {', '.join(words)}")
         return reduction
     chosen = "none" if reduce is False else "sum" if size_average is False else "mean"
     warn(f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.")

@@ -125,7 +125,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode not in _NUMPY_MODES:
         raise NotImplementedError(f"pad: Unrecognised padding mode {mode}: one of constant, {', '.join(_NUMPY_MODES)}")
     if value is not None and value != 0:
-        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     count = len(widths) // 2
     if count not in (1, 2, 3) or input.ndim not in (count + 1, count + 2):
         raise NotImplementedError(

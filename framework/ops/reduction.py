@@ -233,6 +233,11 @@ def _extreme(name: str, reduce: Callable) -> Callable:
     )
     @numpy_names
     def call(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+        if not input.numel() and dim in ((), []):
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
+            )
         return into(extreme(input, dim=normalize_dims(dim, input.ndim), keepdim=keepdim), out)
 
     call.__doc__ = f"The {'largest' if name == 'amax' else 'smallest'} element over `dim`; ties share the gradient."

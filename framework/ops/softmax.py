@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import FLOAT, dtype
 from naiad.core.elementwise import elementwise
@@ -141,9 +142,12 @@ def _prepared(input: Tensor, dim: Any, of: dtype | None, name: str) -> tuple[Ten
     return input, normalize_dim(dim, input._array.ndim)
 
 
-def _implicit(input: Tensor, dim: int | None) -> int | None:
+def _implicit(input: Tensor, dim: int | None, name: str) -> int:
     """PyTorch's old default of `nn.functional`: 0 for 0, 1 and 3 dimensions, else 1."""
-    return (0 if input._array.ndim in (0, 1, 3) else 1) if dim is None else dim
+    if dim is not None:
+        return dim
+    warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.")
+    return 0 if input._array.ndim in (0, 1, 3) else 1
 
 
 def softmax(input: Tensor, dim: int, dtype: dtype | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -169,7 +173,7 @@ def functional_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
 ) -> Tensor:
     """exp(input) / sum(exp(input)) over `dim`. `dtype`: convert first."""
-    input, dim = _prepared(input, _implicit(input, dim), dtype, "softmax")
+    input, dim = _prepared(input, _implicit(input, dim, "softmax"), dtype, "softmax")
     return converted(softmax_op(input, dim=dim), dtype)
 
 
@@ -178,14 +182,14 @@ def functional_log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
 ) -> Tensor:
     """log(softmax(input)) over `dim`, without overflow. `dtype`: convert first."""
-    input, dim = _prepared(input, _implicit(input, dim), dtype, "log_softmax")
+    input, dim = _prepared(input, _implicit(input, dim, "log_softmax"), dtype, "log_softmax")
     return converted(log_softmax_op(input, dim=dim), dtype)
 
 
 @public("nn.functional", **SAMPLES)
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
     """softmax(-input) over `dim`."""
-    input, dim = _prepared(input, _implicit(input, dim), dtype, "softmin")
+    input, dim = _prepared(input, _implicit(input, dim, "softmin"), dtype, "softmin")
     return converted(softmax_op(-input, dim=dim), dtype)
 
 

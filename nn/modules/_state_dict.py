@@ -222,6 +222,7 @@ def _load_one(module: Any, name: str, own: Tensor, key: str, given: Any, assign:
 
 def _as_parameter(given: Tensor, own: Parameter) -> Parameter:
     if isinstance(given, Parameter):
+        given.requires_grad_(own.requires_grad)
         return given
     return type(own)(given, own.requires_grad)
 

@@ -186,9 +186,11 @@ def pad_packed_sequence(
     places = naiad.tensor(rows, dtype=naiad.long, device=data.device)
     padded = naiad.cat([data, filler]).index_select(0, places).unflatten(0, (steps, batch))
     lengths = naiad.tensor(_lengths(sizes), dtype=naiad.long, device="cpu")
+    if batch_first:
+        padded = padded.transpose(0, 1)
     if back is not None:
-        padded, lengths = padded.index_select(1, back), lengths.index_select(0, back.cpu())
-    return (padded.transpose(0, 1) if batch_first else padded), lengths
+        padded, lengths = padded.index_select(0 if batch_first else 1, back), lengths.index_select(0, back.cpu())
+    return padded, lengths
 
 
 def pad_sequence(

@@ -1,0 +1,54 @@
+"""Short uses of modules, losses and autograd that must come to the same as in PyTorch: values, errors and warnings."""
+
+import pytest
+from outcomes import check
+
+torch = pytest.importorskip("torch", reason="needs the oracle extra: pip install 'naiad[oracle]'")
+
+CLASSES = "torch.ones(2, 3), torch.tensor([0, 1])"
+FUNCTIONS = [
+    f"F.cross_entropy({CLASSES}, reduction='foo')",
+    f"F.nll_loss({CLASSES}, reduction='foo')",
+    "F.mse_loss(torch.ones(2), torch.ones(2), reduction='batchmean')",
+    "F.kl_div(torch.zeros(2, 2), torch.ones(2, 2), reduction='batchmean')",
+    "F.nll_loss(torch.ones(4, 3, 2).permute(0, 2, 1)[:, :, :2], torch.ones(4, 2).long(), reduction='none').view(-1)",
+    "F.binary_cross_entropy(torch.tensor([0.5]), torch.tensor([1]))",
+    "F.dropout(torch.ones(2, dtype=torch.int64), 0.5)",
+    "F.rrelu(torch.ones(2), 0.5, 0.1)",
+    "F.pad(torch.ones(2, 2), (1, 1), 'reflect', 3)",
+    "F.softmax(torch.ones(2, 2))",
+    "nn.LogSoftmax()(torch.ones(3))",
+    "torch.norm(torch.ones(2, 2), p='fro')",
+    "torch.zeros(0).amax()",
+    "torch.zeros(0, 2).amax(0)",
+]
+
+PACKED = "torch.arange(6.).view(3, 2, 1), [2, 3]"
+MODULES = [
+    "m = nn.Linear(2, 2); m.weight.requires_grad_(False)\n"
+    "m.load_state_dict({'weight': nn.Parameter(torch.ones(2, 2)), 'bias': torch.ones(2)}, assign=True)\n"
+    "m.weight, m.bias",
+    "rnn = nn.utils.rnn\n"
+    f"packed = rnn.pack_padded_sequence({PACKED}, enforce_sorted=False)\n"
+    "rnn.pad_packed_sequence(packed, batch_first=True, total_length=5)",
+]
+
+LEAF = "x = torch.ones(2, requires_grad=True)\n"
+AUTOGRAD = [
+    LEAF + "z = torch.zeros(2, dtype=torch.int64); z.copy_(x); z.requires_grad",
+    LEAF + "y = x * 2; y.sum().backward(); y.grad, x.grad",
+    LEAF + "y = x * 2; y.retain_grad(); y.sum().backward(); y.grad",
+    "class Own(torch.autograd.Function):\n"
+    "    @staticmethod\n"
+    "    def forward(ctx, x):\n"
+    "        x.add_(1); ctx.mark_dirty(x); return x\n"
+    "    @staticmethod\n"
+    "    def backward(ctx, g): return g * 7\n"
+    "x = torch.ones(2, requires_grad=True)\n"
+    "Own.apply(x * 1), Own.apply(x)",
+]
+
+
+@pytest.mark.parametrize("code", FUNCTIONS + MODULES + AUTOGRAD)
+def test_outcome(code):
+    check(code, torch)
