@@ -3,8 +3,10 @@
 Needs no installation and no network: Python with NumPy, ml_dtypes, CuPy and Triton, and for the comparison PyTorch; an
 environment made beside the sources sees what this interpreter has, and this checkout as naiad. Each part is a process
 of its own, limited to ten minutes; one that fails, hangs or takes the GPU's context with it leaves the others alone.
-The exit status is 0 where all parts passed, 1 where one did not, 2 where there is no GPU. `--dry` goes through the same
-motions on the CPU and the simulated device, at sizes that say nothing, and writes to build/gpu-dry.
+What says most comes first, and what is known is written after each part. `--budget 500` begins nothing that would not
+be over after 500 seconds in all; `--resume` goes on with the parts that have not passed yet. The exit status is 0 where
+all parts passed, 1 where one did not, 2 where there is no GPU. `--dry` goes through the same motions on the CPU and the
+simulated device, at sizes that say nothing, and writes to build/gpu-dry.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 600  # seconds for a part
-FAMILIES = "elementwise copy reduce softmax norm loss matmul attention conv pool index sort".split()
+GRACE = 20  # seconds that a part has for its last words once it is asked to end
+LEAST = 15  # a part is not begun with less
+FAMILIES = "matmul attention elementwise softmax norm reduce conv loss copy pool index sort".split()
+FIRST = ("matmul", "attention", "elementwise")  # the families that come before the tests
 KERNELS = "tests/test_kernels"
 OPS = "tests/test_ops_cuda.py"
 DEVICES = (
@@ -68,12 +73,13 @@ class Part:
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
     output: str = ""  # a file for its standard output, beside the log
+    told: bool = False  # whether that is shown as well
 
 
 @dataclass
 class Outcome:
     name: str
-    status: str  # "ok", "failed" or "out of time"
+    status: str  # "ok", "failed", "out of time" or "not begun"
     code: int | None
     seconds: float
     last: str  # the last line that it printed
@@ -111,7 +117,7 @@ def clean() -> dict[str, str]:
 
 # ---------------------------------------------------------------- the parts
 def parts(out: Path, dry: bool) -> list[Part]:
-    """All parts in their order; benchmarks first, which want the machine for themselves."""
+    """All parts, in the order of what one most wants to know."""
     device = "cpu" if dry else "cuda"
     simulated = {"NAIAD_CUDA": "interpret"} if dry else {}
     few = ["--quick", "--rounds", "1", "--seconds", "0.001"] if dry else []
@@ -124,46 +130,54 @@ def parts(out: Path, dry: bool) -> list[Part]:
         report = out / f"tests-{name}.xml"
         return Part(f"tests: {name}", [*check, f"--junitxml={report}", *some, *files], simulated)
 
+    def bench(family: str) -> Part:
+        files = ["--json", str(out / f"{family}.json"), "--csv", str(out / f"{family}.csv")]
+        return Part(
+            f"bench: {family}", ["-m", "naiad.bench", "--filter", f"{family}/", "--device", device, *few, *files]
+        )
+
     short = ["--steps", "2", "--batch", "8"] if dry else []
     steps = ["--rounds", "1", "--seconds", "0.001", "--filter", "GPT, batch"] if dry else []
     digits = ["examples/train_digits.py", "--device", device, "--out", str(out / "digits"), *short]
     training = ["-m", "naiad.bench.training", "--device", device, "--json", str(out / "training.json"), *steps]
     return [
+        Part("first", [".ci/gpu_first.py", *(["--dry"] if dry else [])], output="first.txt", told=True),
         Part("facts", ["-c", FACTS, device], output="facts.json"),
-        Part("info", ["-m", "naiad.info"], output="info.txt"),
-        Part("digits", digits),
-        *(
-            Part(
-                f"bench: {family}",
-                [
-                    *("-m", "naiad.bench", "--filter", f"{family}/", "--device", device, *few),
-                    *("--json", str(out / f"{family}.json"), "--csv", str(out / f"{family}.csv")),
-                ],
-            )
-            for family in FAMILIES
-        ),
-        Part("bench: training", training, output="training.txt"),
-        Part("bench: launch", ["-m", "naiad.bench.launch"], output="launch.txt"),
+        *(bench(family) for family in FIRST),
         tests("kernels", KERNELS),
+        Part("digits", digits),
+        Part("bench: training", training, output="training.txt"),
         tests("ops", OPS),
+        *(bench(family) for family in FAMILIES if family not in FIRST),
+        Part("bench: launch", ["-m", "naiad.bench.launch"], output="launch.txt"),
         tests("devices", *(f"tests/{name}" for name in DEVICES if (ROOT / "tests" / name).is_file())),
+        Part("info", ["-m", "naiad.info"], output="info.txt"),
     ]
 
 
 def run(part: Part, python: Path, out: Path, limit: float = LIMIT) -> Outcome:
-    """Run a part to its end or its limit; what it says goes to logs/NAME.txt."""
+    """Run a part to its end or its limit; what it says goes to logs/NAME.txt.
+
+    Shortly before the limit it is interrupted, as by Ctrl-C, so that tests tell what they have found.
+    """
     (out / "logs").mkdir(parents=True, exist_ok=True)
     log = out / "logs" / (re.sub(r"\W+", "-", part.name) + ".txt")
     start = time.monotonic()
-    with log.open("w") as errors, (out / part.output).open("w") if part.output else log.open("a") as output:
+    log.write_text("")
+    with log.open("a") as errors, (out / part.output).open("w") if part.output else log.open("a") as output:
         process = subprocess.Popen(
             [str(python), *part.command], cwd=ROOT, env=clean() | part.environment, stdout=output, stderr=errors,
             start_new_session=True,
         )  # fmt: skip
         try:
-            code: int | None = process.wait(limit)
+            code: int | None = process.wait(max(limit - GRACE, limit / 2))
         except subprocess.TimeoutExpired:
             code = None
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(min(GRACE, limit / 2))
+            except subprocess.TimeoutExpired:
+                pass  # it is killed below
         finally:
             try:
                 os.killpg(process.pid, signal.SIGKILL)  # and what it may have left behind
@@ -181,6 +195,13 @@ def run(part: Part, python: Path, out: Path, limit: float = LIMIT) -> Outcome:
 def collect(out: Path) -> list[dict]:
     """All results of the runner's files in one list."""
     return [r for name in FAMILIES if (out / f"{name}.json").is_file() for r in _read(out / f"{name}.json")["results"]]
+
+
+def finished(out: Path) -> list[Outcome]:
+    """The parts that have passed, by what an earlier run wrote."""
+    if not (out / "summary.json").is_file():
+        return []
+    return [Outcome(**o) for o in _read(out / "summary.json")["parts"] if o["status"] == "ok"]
 
 
 def _read(path: Path) -> dict:
@@ -258,7 +279,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where results go; default bench/results/<date>-<gpu>"
     )
+    parser.add_argument("--budget", type=float, metavar="SECONDS", default=float("inf"), help="for all parts together")
+    parser.add_argument("--resume", action="store_true", help="leave out the parts that passed before, by the folder")
     given = parser.parse_args(arguments)
+    end = time.monotonic() + given.budget
     python = environment()
     name, why = ("dry run", "") if given.dry else gpu(python)
     if name is None:
@@ -275,12 +299,19 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = [p for p in parts(out, given.dry) if not given.only or any(text in p.name for text in given.only)]
     if not wanted:
         parser.error(f"no part has {' or '.join(given.only)} in its name")
-    outcomes = []
-    for part in wanted:
+    before = {o.name: o for o in finished(out)} if given.resume else {}
+    outcomes = [before[part.name] for part in wanted if part.name in before]
+    for part in [part for part in wanted if part.name not in before]:
         print(f"{part.name:<20}", end=" ", flush=True)
-        outcomes.append(run(part, python, out))
+        left = end - time.monotonic()
+        if left < LEAST:
+            outcomes.append(Outcome(part.name, "not begun", None, 0.0, "--resume goes on here"))
+        else:
+            outcomes.append(run(part, python, out, min(LIMIT, left)))
         done = outcomes[-1]
         print(f"{done.status:<12}{done.seconds:7.1f} s  {done.last[:90]}", flush=True)
+        if part.told and done.code is not None:
+            print((out / part.output).read_text(), end="", flush=True)
         write(out, rows(collect(out)), outcomes, name, given.dry)  # what is there is kept, whatever comes
     bad = [o.name for o in outcomes if o.status != "ok"]
     print(f"\n{len(outcomes) - len(bad)} of {len(outcomes)} parts passed; results in {out}")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,14 +54,60 @@ def test_failing_and_hanging_parts_do_not_stop_the_others(tmp_path, capsys, monk
     run = command.run
     monkeypatch.setattr(command, "parts", lambda out, dry: made)
     monkeypatch.setattr(
-        command, "run", lambda part, python, out: run(part, python, out, 3 if part.name != "good" else 30)
+        command, "run", lambda part, python, out, limit: run(part, python, out, 3 if part.name != "good" else 30)
     )
     assert command.main(["--dry", "--out", str(tmp_path)]) == 1
     told = capsys.readouterr().out
     assert "1 of 3 parts passed" in told and "not passed: bad, endless" in told
     outcomes = json.loads((tmp_path / "summary.json").read_text())["parts"]
     assert [o["status"] for o in outcomes] == ["failed", "out of time", "ok"]
-    assert [o["last"] for o in outcomes] == ["broken", "on and on", "done"]
+    assert [o["last"] for o in outcomes] == ["broken", "KeyboardInterrupt", "done"]
+    assert "on and on" in (tmp_path / "logs/endless.txt").read_text()
+
+
+def test_what_the_time_does_not_reach_comes_when_it_is_resumed(tmp_path, capsys, monkeypatch, here):
+    made = [command.Part(name, ["-c", f"open({str(tmp_path / name)!r}, 'a').write('.')"]) for name in ("one", "two")]
+    monkeypatch.setattr(command, "parts", lambda out, dry: made)
+    assert command.main(["--dry", "--only", "one", "--out", str(tmp_path)]) == 0
+    assert command.main(["--dry", "--resume", "--budget", "1", "--out", str(tmp_path)]) == 1
+    assert "not passed: two" in capsys.readouterr().out
+    assert command.main(["--dry", "--resume", "--out", str(tmp_path)]) == 0
+    outcomes = json.loads((tmp_path / "summary.json").read_text())["parts"]
+    assert [(o["name"], o["status"]) for o in outcomes] == [("one", "ok"), ("two", "ok")]
+    assert [(tmp_path / name).read_text() for name in ("one", "two")] == [".", "."]
+
+
+def test_the_first_steps_hold_on_the_simulated_device():
+    done = subprocess.run(
+        [sys.executable, ".ci/gpu_first.py", "--dry"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "one add" in done.stdout and "17 of 17 steps held" in done.stdout
+
+
+def test_a_lost_context_costs_one_step(tmp_path):
+    script = tmp_path / "steps.py"
+    text = (ROOT / ".ci/gpu_first.py").read_text()
+    added = """
+STEPS.clear()
+@step
+def dies():
+    global lives
+    lives = lambda: False
+    raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
+@step
+def ends():
+    os._exit(7)
+@step
+def works():
+    return "as ever"
+"""
+    script.write_text(text.replace('if __name__ == "__main__":', added + '\nif __name__ == "__main__":'))
+    done = subprocess.run([sys.executable, str(script), "--dry"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["FAILED", "FAILED", "ok", "1"]
+    assert "CUDA_ERROR_ILLEGAL_ADDRESS" in lines[0] and "ended with 7" in done.stdout and "1 of 3" in lines[-1]
 
 
 def test_without_a_gpu_it_says_why(capsys, monkeypatch, here):
