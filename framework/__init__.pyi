@@ -155,7 +155,7 @@ def angle(input: Tensor) -> Tensor:
     """The angle of complex numbers in (-pi, pi]; 0 or pi for real ones."""
 def any(input: Tensor, dim: Any = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether any elements are nonzero, of all or over `dim` (one or several)."""
-def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+def arange(start: Any = None, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """start, start + step, ... up to and without `end`; ``arange(end)`` begins at 0. Integers give int64."""
 def arccos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in [0, pi] whose cosine is the input."""
@@ -875,7 +875,7 @@ def rand(*sizes: Any, size: Any = None, generator: Generator | None = None, out:
     """Uniform random numbers in [0, 1)."""
 def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, memory_format: Any = None, pin_memory: _bool = False) -> Tensor:
     """`rand` with the size, dtype and device of `input`."""
-def randint(low: _int, high: Any = None, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
+def randint(low: Any = None, high: Any = None, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """Random integers in [low, high) of a size: ``randint(high, size)`` or ``randint(low, high, size)``."""
 def randint_like(input: Tensor, low: _int, high: _int | None = None, *, generator: Generator | None = None, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, memory_format: Any = None, pin_memory: _bool = False) -> Tensor:
     """`randint` with the size, dtype and device of `input`."""

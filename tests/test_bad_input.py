@@ -18,7 +18,7 @@ from naiad.utils.data import DataLoader, Dataset
 
 
 def t(*shape: int, dtype: naiad.dtype = naiad.float32) -> naiad.Tensor:
-    return naiad.ones(*shape, dtype=dtype)
+    return naiad.ones(shape, dtype=dtype)
 
 
 def ints(*values: int) -> naiad.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import dtype
+from naiad.core.dtype import FLOAT, INT, dtype
 from naiad.core.elementwise import Elementwise, elementwise, make_call, not_implemented
 from naiad.core.op import PUBLIC, publish
 from naiad.core.tensor import Tensor
@@ -42,11 +42,18 @@ def _difference(m: Any, input: Any, other: Any) -> Any:
 sub = Subtraction("sub", _difference, ("input", "other"), kinds=NUMERIC).call
 
 
+def _check_alpha(alpha: Any, *operands: Any) -> None:
+    kinds = [x._dtype.kind if isinstance(x, Tensor) else INT if isinstance(x, int) else FLOAT for x in operands]
+    if isinstance(alpha, float) and max(kinds) < FLOAT:
+        raise RuntimeError(f"For integral input tensors, argument alpha must not be a floating point number: {alpha}")
+
+
 def _scaled(op: Elementwise, inplace: Callable | None = None) -> Callable:
     plain = inplace or op.call
 
     def call(input: Tensor, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
         if alpha != 1:
+            _check_alpha(alpha, input, other)
             other = other * alpha
         result = plain(input, other)
         return result if out is None else deliver(result, out)

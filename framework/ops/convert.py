@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ml_dtypes import finfo
 
 from naiad.autograd.record import record
 from naiad.core import backend
 from naiad.core.device import CPU, CUDA, device
 from naiad.core.dispatch import apply
-from naiad.core.dtype import FLOAT, FROM_PYTHON, INT, dtype
+from naiad.core.dtype import ALL, BOOL, COMPLEX, FLOAT, FROM_PYTHON, INT, dtype
 from naiad.core.inplace import inplace_call
 from naiad.core.op import Op, public
 from naiad.core.primitive import primitive, same_as
@@ -115,19 +116,45 @@ def fill_op(input: np.ndarray, *, value: Any) -> np.ndarray:
     return np.full(input.shape, value, input.dtype)
 
 
-def fitting(x: Tensor, value: Any) -> Any:
-    """A Python number as one of the dtype of `x`. Raises RuntimeError where it does not fit."""
-    of = x._dtype
-    if isinstance(value, complex) and of.kind < 3:
-        raise RuntimeError(f"value cannot be converted to type {of.name} without overflow: it is {value}")
-    if of.kind == INT and (isinstance(value, int) or value == value):
-        value = int(value)
-        info = np.iinfo(of.np)
-        if info.min == 0 and -info.max <= value < 0:
-            return value + info.max + 1
-        if not info.min <= value <= info.max:
+_LARGEST = {of: float(finfo(of.np).max) for of in ALL if of.kind == FLOAT}
+
+
+def fit(of: dtype, value: Any) -> Any:
+    """A Python number as one of a dtype: True or False, a whole number, or as it is.
+
+    Raises RuntimeError where it does not fit (infinities do, in floats), TypeError for what is no number.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (int, float, complex)):
+        raise TypeError(f"expected a number to make {of.name} of, not {type(value).__name__}: {value!r:.40}")
+    if of.kind == BOOL:
+        return bool(value)
+    if isinstance(value, complex) and of.kind < COMPLEX:
+        if value.imag:
             raise RuntimeError(f"value cannot be converted to type {of.name} without overflow: it is {value}")
-    return bool(value) if of.kind == 0 else value
+        value = value.real
+    if of.kind == INT:
+        return _whole(of, value)
+    if of.kind == FLOAT and abs(value) > _LARGEST[of] and value - value == 0:
+        raise RuntimeError(f"value cannot be converted to type {of.name} without overflow: it is {value}")
+    return value
+
+
+def _whole(of: dtype, value: Any) -> int:
+    info = np.iinfo(of.np)
+    if value - value == 0:  # neither infinite nor NaN
+        value = int(value)
+        if info.min <= value <= info.max:
+            return value
+        if info.min == 0 and -info.max <= value < 0:  # unsigned numbers wrap
+            return value + info.max + 1
+    raise RuntimeError(f"value cannot be converted to type {of.name} without overflow: it is {value}")
+
+
+def fitting(x: Tensor, value: Any) -> Any:
+    """A Python number as one of the dtype of `x`, see `fit`."""
+    return fit(x._dtype, value)
 
 
 _fill_into = inplace_call(fill_op.op)

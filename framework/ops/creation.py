@@ -11,15 +11,16 @@ import numpy as np
 from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver, number_dtype
-from naiad.core.dtype import FROM_NUMPY, FROM_PYTHON, dtype, int64, promote_types
+from naiad.core.dtype import FLOAT, FROM_NUMPY, FROM_PYTHON, INT, dtype, int64, promote_types
 from naiad.core.dtype import bool as bool_
 from naiad.core.dtype import dtype as DType
 from naiad.core.dtype import from_numpy as dtype_of
 from naiad.core.op import public
 from naiad.core.primitive import factory
+from naiad.core.quiet import quietly
 from naiad.core.state import current, default_device, default_dtype
 from naiad.core.tensor import Size, Tensor, wrap
-from naiad.ops.convert import transfer
+from naiad.ops.convert import fit, transfer
 
 
 @factory(kernel="copy.fill", parts="whole", name="full_op")
@@ -54,6 +55,13 @@ def shape_from(size: tuple, named: Any = None) -> tuple[int, ...]:
     return result
 
 
+def listed(name: str, size: Any) -> tuple[int, ...]:
+    """Sizes that must come as a sequence. Raises TypeError for a number."""
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"{name}(): argument 'size' must be tuple of ints, not {type(size).__name__}")
+    return shape_from((size,))
+
+
 def whole(value: Any, what: str) -> int:
     """An int, or what Python takes for one: NumPy's ints, tensors of one. Raises TypeError for floats and all else."""
     try:
@@ -68,6 +76,8 @@ def _filled(
 ) -> Tensor:
     if out is not None and of is None:
         of = out._dtype
+    if not sizes and size is None:
+        raise TypeError(f'{"ones" if value else "zeros"}() missing 1 required positional arguments: "size"')
     shape, of = shape_from(sizes, size), of or default_dtype()
     state = current()
     if target is None and default_device() is CPU_DEVICE and not state.modes:  # the usual case, without detours
@@ -102,8 +112,8 @@ def full(
     if dtype is None:
         dtype = number_dtype(value)
     made = full_op(
-        shape=shape_from((size,) if isinstance(size, int) else (tuple(size),)),
-        value=value,
+        shape=listed("full", size),
+        value=fit(dtype, value),
         dtype=dtype,
         device=home(device),
     )
@@ -179,7 +189,7 @@ def array_from(data: Any, of: dtype | None) -> np.ndarray:
         data = data.detach().cpu()._array
     if isinstance(data, (np.ndarray, np.generic)):
         chosen = of or dtype_of(data.dtype)
-        return np.array(data, chosen.np, order="C")
+        return quietly(np.array, data, chosen.np, order="C")
     kinds: dict[Any, Any] = {}
     unpacked = _unpack(data, kinds)
     try:
@@ -192,16 +202,19 @@ def array_from(data: Any, of: dtype | None) -> np.ndarray:
         if not _all_ints(unpacked):
             raise TypeError(f"tensor(): could not make numbers of {data!r:.80}")
         raise ValueError("Overflow when unpacking long long: an integer does not fit int64")
-    if of.kind == 1 and array.dtype.kind in "iu" and array.dtype != of.np and array.size:
+    if of.kind == INT and array.dtype != of.np and array.size and array.dtype.kind in "iuf":
         _check_fits(array, of)
-    return np.asarray(array, of.np, order="C")
+    if array.dtype.kind == "c" and of.kind in (INT, FLOAT):
+        raise TypeError(f"tensor(): must be real number, not complex, for {of.name}")
+    return quietly(np.asarray, array, of.np, order="C")
 
 
 def _check_fits(array: np.ndarray, of: dtype) -> None:
-    if of is int64:
+    if of is int64 and array.dtype.kind != "f":
         raise ValueError("Overflow when unpacking long long: an integer does not fit int64")
     info = np.iinfo(of.np)
-    if array.min() < info.min or array.max() > info.max:
+    low = info.min or -info.max  # unsigned numbers wrap
+    if not (array.min() >= low and array.max() <= info.max):
         raise RuntimeError(f"tensor(): a value cannot be converted to type {of.name} without overflow")
 
 
@@ -213,7 +226,10 @@ _PYTHON = frozenset((int, float, bool, complex))
 
 
 def _unpack(data: Any, kinds: dict[Any, Any]) -> Any:
-    """Sequences with tensors and arrays in them as sequences of numbers; `kinds` gets each kind, with one of it."""
+    """Sequences with tensors and arrays in them as sequences of numbers; `kinds` gets each kind, with one of it.
+
+    A tensor of one element among them is a number, whatever its dimensions. Raises ValueError for larger ones.
+    """
     if isinstance(data, (list, tuple, range)):
         types = set(map(type, data))
         if types <= _PYTHON or all([kind in _PYTHON or issubclass(kind, np.generic) for kind in types]):
@@ -223,7 +239,12 @@ def _unpack(data: Any, kinds: dict[Any, Any]) -> Any:
         return [_unpack(d, kinds) for d in data]
     if isinstance(data, Tensor):
         kinds[data._dtype] = data
-        return data.detach().cpu()._array
+        if data.numel() != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, got shape {list(data.shape)}: "
+                "join larger ones with stack() or cat()"
+            )
+        return data.item()
     if hasattr(data, "__array__") and not isinstance(data, (np.ndarray, np.generic)):
         data = np.asarray(data)
     elif isinstance(data, Sequence) and not isinstance(data, str):
@@ -276,6 +297,8 @@ def legacy_tensor(cls: type, *args: Any, device: Any = None, dtype: dtype | None
     elif all(isinstance(a, int) for a in args) or isinstance(args[0], Size):
         made = zeros(*args, dtype=of, device=device)
     elif len(args) == 1:
+        if isinstance(args[0], (float, complex)):
+            raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
         made = tensor(args[0], dtype=of, device=device)
     else:
         raise TypeError(f"Tensor(): expected sizes, a sequence or a Tensor, got {args!r:.80}")

@@ -125,11 +125,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
 
     Raises ValueError for no tensors, RuntimeError for shapes that do not fit.
     """
-    given = tuple(tensors)
+    given = _given("cat", tensors)
     if not _is_uniform(given):
         given, dim = _prepared(given, dim)
     result = apply(_CAT, given, {"dim": normalize_dim(dim, given[0]._array.ndim)})
     return result if out is None else deliver(result, out)
+
+
+def _given(name: str, tensors: Any) -> tuple:
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    return tuple(tensors)
 
 
 def _is_uniform(given: tuple) -> bool:
@@ -175,7 +181,7 @@ def _prepared(given: tuple, dim: int) -> tuple[tuple[Tensor, ...], int]:
 )
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The tensors, all of one shape, along a new dimension `dim`."""
-    given = tuple(tensors)
+    given = _given("stack", tensors)
     if not given:
         raise RuntimeError("stack expects a non-empty TensorList")
     shape = given[0]._array.shape

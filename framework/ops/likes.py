@@ -12,12 +12,13 @@ from naiad.core import backend
 from naiad.core.device import CPU_DEVICE, device
 from naiad.core.dispatch import deliver
 from naiad.core.dtype import dtype
+from naiad.core.layout import preserve_format
 from naiad.core.op import public
 from naiad.core.state import current, default_dtype
 from naiad.core.strided import DeviceArray, contiguous_strides
 from naiad.core.tensor import Tensor, wrap
-from naiad.ops.convert import cast, clone_op, transfer
-from naiad.ops.creation import finish, from_numpy, full_op, home, shape_from, tensor
+from naiad.ops.convert import cast, clone_op, fit, transfer
+from naiad.ops.creation import finish, from_numpy, full_op, home, listed, shape_from, tensor
 
 
 def uninitialized(shape: tuple[int, ...], of: dtype, where: device) -> Tensor:
@@ -39,8 +40,13 @@ def empty(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of a size whose values are whatever was in memory."""
-    made = uninitialized(shape_from(sizes, size), dtype or default_dtype(), home(device))
+    made = _formatted(uninitialized(shape_from(sizes, size), dtype or default_dtype(), home(device)), memory_format)
     return finish(made, requires_grad) if out is None else deliver(made, out)
+
+
+def _formatted(made: Tensor, order: Any) -> Tensor:
+    """A new tensor in the order of a memory format, if one was asked for."""
+    return made if order is None or order is preserve_format else made.contiguous(memory_format=order)
 
 
 def _strided(size: Sequence[int], stride: Sequence[int], of: dtype, where: device) -> Tensor:
@@ -106,7 +112,7 @@ def _like(name: str, make: Callable, doc: str, samples: Any) -> Callable:
         memory_format: Any = None,
     ) -> Tensor:
         made = make(input._array.shape, dtype or input._dtype, input._device if device is None else home(device))
-        return finish(made, requires_grad)
+        return finish(_formatted(made, memory_format), requires_grad)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
@@ -145,8 +151,9 @@ def full_like(
     """One number everywhere, with the size, dtype and device of `input`."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     where = input._device if device is None else home(device)
-    made = full_op(shape=input._array.shape, value=value, dtype=dtype or input._dtype, device=where)
-    return finish(made, requires_grad)
+    of = dtype or input._dtype
+    made = full_op(shape=input._array.shape, value=fit(of, value), dtype=of, device=where)
+    return finish(_formatted(made, memory_format), requires_grad)
 
 
 def _new(name: str, make: Callable, doc: str, samples: Any = None) -> None:
@@ -189,7 +196,8 @@ def new_full(
     """One number everywhere, with this tensor's dtype and device."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     where = self._device if device is None else home(device)
-    made = full_op(shape=shape_from((size,)), value=value, dtype=dtype or self._dtype, device=where)
+    of = dtype or self._dtype
+    made = full_op(shape=listed("new_full", size), value=fit(of, value), dtype=of, device=where)
     return finish(made, requires_grad)
 
 
@@ -237,7 +245,8 @@ def scalar_tensor(
     requires_grad: bool = False,
 ) -> Tensor:
     """A 0-d tensor with one number, in the default dtype unless told otherwise."""
-    made = full_op(shape=(), value=s, dtype=dtype or default_dtype(), device=home(device))
+    of = dtype or default_dtype()
+    made = full_op(shape=(), value=fit(of, s.item() if isinstance(s, Tensor) else s), dtype=of, device=home(device))
     return finish(made, requires_grad)
 
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from naiad.core.device import CPU_DEVICE, CUDA, device
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import FLOAT, dtype, int64
+from naiad.core.dtype import FLOAT, INT, dtype, int64
 from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory
 from naiad.core.random import Generator, generator_for, lanes, lanes_per_value, unit_uniform
 from naiad.core.state import current, default_dtype
 from naiad.core.tensor import Tensor, wrap
 from naiad.ops.convert import transfer
-from naiad.ops.creation import finish, home, shape_from, whole
+from naiad.ops.creation import finish, home, listed, shape_from, whole
 
 
 @factory(kernel="random.uniform", name="uniform_op")
@@ -214,7 +214,7 @@ def _check_bounds(name: str, low: int, high: int) -> None:
 
 @public("naiad")
 def randint(
-    low: int,
+    low: Any = None,
     high: Any = None,
     size: Any = None,
     *,
@@ -229,14 +229,16 @@ def randint(
     """Random integers in [low, high) of a size: ``randint(high, size)`` or ``randint(low, high, size)``."""
     if size is None:
         low, high, size = 0, low, high
-    elif high is None:
-        low, high = 0, low
+    elif high is None or low is None:
+        low, high = 0, low if high is None else high
     if size is None:
         raise TypeError("randint(): give the size: randint(high, size) or randint(low, high, size)")
     low, high = whole(low, "low"), whole(high, "high")
     _check_bounds("randint", low, high)
-    shape, where = shape_from((size,)), home(device)
+    shape, where = listed("randint", size), home(device)
     of = dtype or (int64 if out is None else out._dtype)
+    if of.kind == INT and not (np.iinfo(of.np).min <= low and high - 1 <= np.iinfo(of.np).max):
+        raise RuntimeError(f"randint: from = {low} or to - 1 = {high - 1} is out of bounds for {of.name}")
     n = prod(shape)
     if of.kind == 3:
         made = delivered(integers(n, low, high, where, generator), shape, of, where)

@@ -9,7 +9,7 @@ import numpy as np
 
 from naiad.core.device import CUDA, device
 from naiad.core.dispatch import deliver
-from naiad.core.dtype import COMPLEX, FLOAT, dtype, int64
+from naiad.core.dtype import BOOL, COMPLEX, FLOAT, dtype, int64
 from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import factory
 from naiad.core.state import default_dtype
@@ -57,6 +57,8 @@ def _counted(name: str, start: Any, end: Any, step: Any, of: dtype | None, inclu
     start, end, step = _number(start), _number(end), _number(step)
     if of is None:
         of = int64 if not inclusive and all(isinstance(v, int) for v in (start, end, step)) else default_dtype()
+    if of.kind == BOOL:
+        raise NotImplementedError(f"{name}(): not implemented for 'bool'")
     if step == 0:
         raise RuntimeError(f"{name}(): step must be nonzero")
     if (end - start) * step < 0:
@@ -79,7 +81,7 @@ def _counted(name: str, start: Any, end: Any, step: Any, of: dtype | None, inclu
     samples=lambda s: [s.call(5), s.call(1, 4), s.call(1, 2.5, 0.5), s.call(10, 0, -3), s.call(2.5), s.call(0)],
 )
 def arange(
-    start: Any = 0,
+    start: Any = None,
     end: Any = None,
     step: Any = 1,
     *,
@@ -93,7 +95,9 @@ def arange(
     """start, start + step, ... up to and without `end`; ``arange(end)`` begins at 0. Integers give int64."""
     if end is None:
         start, end = 0, start
-    made = _counted("arange", start, end, step, dtype, False, device)
+    if end is None:
+        raise TypeError("arange(): give the end: arange(end) or arange(start, end)")
+    made = _counted("arange", 0 if start is None else start, end, step, dtype, False, device)
     return finish(made, requires_grad) if out is None else deliver(made, out)
 
 
