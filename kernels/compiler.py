@@ -123,7 +123,7 @@ def compiled(
 def key_of(kernel: Any, spec: Specialization, options: Options, arch: int) -> str:
     """The name under which the cache has a specialized kernel."""
     constants = tuple((i, _constant(v)) for i, v in spec.constants)
-    checks = ("asserts",) if asserts(kernel) else ()
+    checks = [name for name, holds in (("asserts", asserts(kernel)), ("flushes", flushes(kernel))) if holds]
     return cubin_cache.key(
         source_hash(kernel), spec.signature, constants, spec.divisible, options, arch, triton.__version__, *checks
     )
@@ -144,6 +144,7 @@ def _compile(kernel: Any, spec: Specialization, options: Options, arch: int) -> 
     settings = dict(zip(("num_warps", "num_stages", "enable_fp_fusion"), options, strict=True))
     # Assertions are compiled in, as in the index kernels of PyTorch; checks of integers, which may wrap, are not.
     settings |= {"debug": asserts(kernel), "sanitize_overflow": False}
+    settings["enable_reflect_ftz"] = flushes(kernel)
     # Triton's own cache knows lines and paths; ours is the one that is kept.
     with tempfile.TemporaryDirectory(prefix="naiad-triton-") as place, triton.knobs.cache.scope():
         triton.knobs.cache.dir = place
@@ -209,14 +210,27 @@ def source_hash(kernel: Any) -> str:
 
 def asserts(kernel: Any) -> bool:
     """Whether a kernel, or a device function that it calls, has a `tl.device_assert`: mostly of an index's range."""
-    found = _asserts.get(id(kernel))
+    return "device_assert(" in text_of(kernel)
+
+
+def flushes(kernel: Any) -> bool:
+    """Whether numbers too small for a leading bit may count as 0, which is quicker.
+
+    Not where libdevice is asked, whose log(1e-40) would then be -infinity; PyTorch's is -92.1.
+    """
+    return "libdevice." not in text_of(kernel)
+
+
+def text_of(kernel: Any) -> str:
+    """The text of a kernel and of the device functions that it calls."""
+    found = _texts.get(id(kernel))
     if found is None:
-        found = _asserts[id(kernel)] = any("device_assert(" in text for text in _reached(kernel, {}).values())
+        found = _texts[id(kernel)] = "\n".join(_reached(kernel, {}).values())
         _kept.append(kernel)
     return found
 
 
-_asserts: dict[Any, bool] = {}
+_texts: dict[int, str] = {}
 _kept: list[Any] = []
 
 

@@ -17,7 +17,7 @@ from naiad.kernels.copy import contiguous, copy
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch
 from naiad.kernels.reduce import _positive, _splits, _tile, _two_and_two
-from naiad.kernels.rows import row_tile
+from naiad.kernels.rows import own_rows, row_tile, widened
 from naiad.kernels.scan import _at_end, _offsets
 
 
@@ -40,11 +40,8 @@ def _prod(
 ):
     """Program (i, s) multiplies elements [s * share, (s + 1) * share) of ROWS rows into out[s, row]; strides count
     parts."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    split = tl.program_id(1)
-    if WIDE:
-        row = row.to(tl.int64)
-        split = split.to(tl.int64)
+    row = own_rows(ROWS, WIDE)
+    split = widened(tl.program_id(1), WIDE)
     inside = row < rows
     row_ptr = x_ptr + (row // kept_1) * kept_stride_0 + (row % kept_1) * kept_stride_1
     part = x_ptr.dtype.element_ty
@@ -53,7 +50,7 @@ def _prod(
     first = split * share
     last = tl.minimum(first + share, n)
     for start in range(first, last, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        column = start + widened(tl.arange(0, BLOCK), WIDE)
         offset = (column // reduced_1) * reduced_stride_0 + (column % reduced_1) * reduced_stride_1
         mask = inside[:, None] & (column < last)[None, :]
         place = row_ptr[:, None] + offset[None, :]

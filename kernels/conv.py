@@ -24,7 +24,7 @@ from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.geometry import Shape
 from naiad.kernels.launch import cdiv, launch
 from naiad.kernels.precision import conv_precision as precision
-from naiad.kernels.rows import accumulator
+from naiad.kernels.rows import accumulator, widened
 from naiad.kernels.sliding import Tiles, product_tile, wide, window, window_facts
 
 TILES: Tiles = {
@@ -54,7 +54,7 @@ def _conv(
     w_column = w_ptr + group * w_group + (j * w_col)[None, :]
     acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
     for start in range(0, C * taps, BLOCK_K):
-        k = start + tl.arange(0, BLOCK_K)
+        k = start + widened(tl.arange(0, BLOCK_K), WIDE)
         channel, tap = k // taps, k % taps
         offset, inside = window(
             pixel[:, None], tap[None, :], out_1, out_2, kernel_1, kernel_2, size_0, size_1, size_2, step_0, step_1,
@@ -94,7 +94,7 @@ def _conv_weight_grad(
     acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
     last = tl.minimum((split + 1) * share, K)
     for start in range(split * share, last, BLOCK_K):
-        k = start + tl.arange(0, BLOCK_K)
+        k = start + widened(tl.arange(0, BLOCK_K), WIDE)
         image, pixel = k // pixels, k % pixels
         mask = (i < M)[:, None] & (k < last)[None, :]
         a = tl.load(g_row + (image * g_batch + pixel * g_pixel)[None, :], mask=mask, other=0)

@@ -20,6 +20,7 @@ from naiad.kernels.copy import copy
 from naiad.kernels.geometry import Shape
 from naiad.kernels.launch import cdiv, launch
 from naiad.kernels.precision import conv_precision as precision
+from naiad.kernels.rows import widened
 from naiad.kernels.sliding import Tiles, product_tile, wide, window, window_facts
 
 ALIKE = 16  # channels come in such numbers, or rows do not start where 16 bytes can be loaded
@@ -94,15 +95,13 @@ def _conv_rows_weight_grad(
     i = (tile // tiles_n) * BLOCK_M + tl.arange(0, BLOCK_M)
     j = (tile % tiles_n) * BLOCK_N + tl.arange(0, BLOCK_N)
     group, split = tl.program_id(1), tl.program_id(2)
-    first = split * share
     if WIDE:
         i, j, group, split = i.to(tl.int64), j.to(tl.int64), group.to(tl.int64), split.to(tl.int64)
+    first = split * share
     last = tl.minimum(first + share, K)
     acc = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     for start in range(first, last, BLOCK_K):
-        k = start + tl.arange(0, BLOCK_K)
-        if WIDE:
-            k = k.to(tl.int64)
+        k = start + widened(tl.arange(0, BLOCK_K), WIDE)
         image, pixel = k // pixels, k % pixels
         a_tile = g_ptr + (k * g_row + group * M)[None, :] + i[:, None]
         a = tl.load(a_tile, mask=(i < M)[:, None] & (k < last)[None, :], other=0)

@@ -21,7 +21,7 @@ from naiad.kernels import interpreting, maths, reduce
 from naiad.kernels.copy import contiguous, fill
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import Scalar, block_for, cdiv, launch
-from naiad.kernels.rows import accumulator, row_tile
+from naiad.kernels.rows import accumulator, own_rows, row_tile, widened
 
 
 @triton.jit
@@ -55,11 +55,10 @@ def _cross_entropy_fwd(
     BLOCK: tl.constexpr, LOOP: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Loss and weight of ROWS samples, and unless NLL their softmax."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    if WIDE:
-        row = row.to(tl.int64)
+    row = own_rows(ROWS, WIDE)
     there = row < rows
-    base = (row // inner) * (n * inner) + row % inner
+    lane = widened(tl.arange(0, BLOCK), WIDE)
+    base = (row // inner) * (widened(n, WIDE) * inner) + row % inner
     target, counts, weight = _class_of(target_ptr, w_ptr, row, there, ignore, n, WEIGHT, ACC, True)
     own = tl.load(x_ptr + base + target * inner, mask=there, other=0).to(ACC)
     none = tl.zeros([1], ACC)
@@ -71,7 +70,7 @@ def _cross_entropy_fwd(
             top = tl.full([ROWS], float("-inf"), ACC)
             total = tl.zeros([ROWS], ACC)
             for start in range(0, n, BLOCK):
-                column = start + tl.arange(0, BLOCK)
+                column = start + lane
                 mask = there[:, None] & (column < n)[None, :]
                 x = tl.load(x_ptr + base[:, None] + (column * inner)[None, :], mask=mask, other=float("-inf")).to(ACC)
                 new = tl.maximum(top, tl.max(tl.where(x == x, x, minus_infinity), 1))
@@ -80,14 +79,14 @@ def _cross_entropy_fwd(
                 top = new
             log_total = libdevice.log(total)
             for start in range(0, n, BLOCK):
-                column = start + tl.arange(0, BLOCK)
+                column = start + lane
                 mask = there[:, None] & (column < n)[None, :]
                 offset = base[:, None] + (column * inner)[None, :]
                 x = tl.load(x_ptr + offset, mask=mask, other=float("-inf")).to(ACC)
                 p = libdevice.exp(x - top[:, None]) / total[:, None]
                 tl.store(prob_ptr + offset, p.to(prob_ptr.dtype.element_ty), mask=mask)
         else:
-            column = tl.arange(0, BLOCK)
+            column = lane
             mask = there[:, None] & (column < n)[None, :]
             offset = base[:, None] + (column * inner)[None, :]
             x = tl.load(x_ptr + offset, mask=mask, other=float("-inf")).to(ACC)
@@ -102,7 +101,7 @@ def _cross_entropy_fwd(
     if SMOOTH:
         spread = tl.zeros([ROWS], ACC)
         for start in range(0, n, BLOCK):
-            column = start + tl.arange(0, BLOCK)
+            column = start + lane
             mask = there[:, None] & (column < n)[None, :]
             x = tl.load(x_ptr + base[:, None] + (column * inner)[None, :], mask=mask, other=0).to(ACC)
             w = _class_weights(w_ptr, column, n, WEIGHT, ACC)
@@ -153,11 +152,10 @@ def _cross_entropy_bwd(
     NLL: tl.constexpr, MEAN: tl.constexpr, WEIGHT: tl.constexpr, SMOOTH: tl.constexpr, ACC: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    if WIDE:
-        row = row.to(tl.int64)
+    row = own_rows(ROWS, WIDE)
     there = row < rows
-    base = (row // inner) * (n * inner) + row % inner
+    lane = widened(tl.arange(0, BLOCK), WIDE)
+    base = (row // inner) * (widened(n, WIDE) * inner) + row % inner
     target, counts, weight = _class_of(target_ptr, w_ptr, row, there, ignore, n, WEIGHT, ACC)
     g = tl.load(g_ptr + row * g_stride, mask=there, other=0).to(ACC)
     if MEAN:
@@ -175,7 +173,7 @@ def _cross_entropy_bwd(
         q_total = weight
         g = tl.where(weight == 0, tl.zeros([1], ACC), g)
     for start in range(0, n, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        column = start + lane
         mask = there[:, None] & (column < n)[None, :]
         offset = base[:, None] + (column * inner)[None, :]
         q = tl.where(column[None, :] == target[:, None], weight[:, None], tl.zeros([1, 1], ACC))

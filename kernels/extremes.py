@@ -15,7 +15,7 @@ from naiad.kernels.copy import contiguous
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch
 from naiad.kernels.reduce import _comparer, _extreme, _larger, _smaller
-from naiad.kernels.rows import row_tile, rows_and_columns
+from naiad.kernels.rows import own_rows, row_tile, rows_and_columns, widened
 
 
 @triton.jit
@@ -24,17 +24,13 @@ def _extreme_of(
     column_stride_1, MAX: tl.constexpr, WORST: tl.constexpr, VALUES: tl.constexpr, ACC: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = own_rows(ROWS, WIDE)
     there = row < rows
-    if WIDE:
-        row = row.to(tl.int64)
     row_ptr = x_ptr + (row // row_1) * row_stride_0 + (row % row_1) * row_stride_1
     best = tl.full([ROWS], WORST, ACC)
     where = tl.full([ROWS], -1, tl.int64)
     for start in range(0, n, BLOCK):
-        column = start + tl.arange(0, BLOCK)
-        if WIDE:
-            column = column.to(tl.int64)
+        column = start + widened(tl.arange(0, BLOCK), WIDE)
         mask = there[:, None] & (column < n)[None, :]
         offset = (column // column_1) * column_stride_0 + (column % column_1) * column_stride_1
         x = tl.load(row_ptr[:, None] + offset[None, :], mask=mask, other=0).to(ACC)
@@ -44,7 +40,7 @@ def _extreme_of(
         else:
             top = tl.reduce(x, 1, _smaller)
         equal = mask & ((x == top[:, None]) | ((x != x) & (top != top)[:, None]))
-        first = tl.min(tl.where(equal, column[None, :].to(tl.int64), n.to(tl.int64)), 1)
+        first = tl.min(tl.where(equal, column[None, :].to(tl.int64), tl.cast(n, tl.int64)), 1)
         better = (top > best) if MAX else (top < best)
         better = better | ((top != top) & (best == best)) | (where < 0)
         where = tl.where(better, first, where)

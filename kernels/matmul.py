@@ -22,6 +22,7 @@ from naiad.kernels.elementwise import device_function
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch, next_power_of_2
 from naiad.kernels.precision import precision
+from naiad.kernels.rows import widened
 
 GROUP = 8  # tiles of rows that are worked on together
 
@@ -62,8 +63,8 @@ def _matmul(
             acc += tl.sum(a.to(ACC)[:, :, None] * b.to(ACC)[None, :, :], 1)
         else:
             acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
-        a_tile += BLOCK_K * a_col
-        b_tile += BLOCK_K * b_row
+        a_tile += BLOCK_K * widened(a_col, WIDE)
+        b_tile += BLOCK_K * widened(b_row, WIDE)
     if BIAS:
         acc += tl.load(bias_ptr + (j % N) * bias_stride).to(ACC)[None, :]
     if EPILOGUE is not None:

@@ -18,15 +18,13 @@ from naiad.kernels import interpreting, maths, reduce
 from naiad.kernels.copy import contiguous, fill
 from naiad.kernels.geometry import Shape, needs_int64
 from naiad.kernels.launch import Scalar, cdiv, launch, next_power_of_2
-from naiad.kernels.rows import accumulator, contiguous_like, row_tile, rows_and_columns
+from naiad.kernels.rows import accumulator, contiguous_like, own_rows, row_tile, rows_and_columns, widened
 
 
 @triton.jit
 def _columns(start, column_1, stride_0, stride_1, BLOCK: tl.constexpr, FLAT: tl.constexpr, WIDE: tl.constexpr):
     """Offsets of a tile's columns; FLAT: they lie side by side."""
-    column = start + tl.arange(0, BLOCK)
-    if WIDE:
-        column = column.to(tl.int64)
+    column = start + widened(tl.arange(0, BLOCK), WIDE)
     if FLAT:
         return column
     else:
@@ -60,11 +58,9 @@ def _normalize(
     CENTRED: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr,
     WIDE: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = own_rows(ROWS, WIDE)
     there = row < rows
     row = tl.where(there, row, 0)
-    if WIDE:
-        row = row.to(tl.int64)
     x_row = (row // row_1) * x_row_0 + (row % row_1) * x_row_1
     w_row = (row // row_1) * w_row_0 + (row % row_1) * w_row_1
     mean = tl.zeros([ROWS], ACC)
@@ -125,11 +121,9 @@ def _normalize_grad(
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """(g w - mean(g w) - unit mean(g w unit)) / sqrt(var + eps)."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = own_rows(ROWS, WIDE)
     there = row < rows
     row = tl.where(there, row, 0)
-    if WIDE:
-        row = row.to(tl.int64)
     x_row = (row // row_1) * x_row_0 + (row % row_1) * x_row_1
     w_row = (row // row_1) * w_row_0 + (row % row_1) * w_row_1
     if CENTRED:
@@ -191,11 +185,9 @@ def _normalize_weight_grad(
 
     SUM: and g by itself, into sum[s, weight].
     """
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    split = tl.program_id(1)
+    row = own_rows(ROWS, WIDE)
+    split = widened(tl.program_id(1), WIDE)
     there = row < rows
-    if WIDE:
-        row, split = row.to(tl.int64), split.to(tl.int64)
     x_row = (row // row_1) * x_row_0 + (row % row_1) * x_row_1
     m_row = (row // row_1) * m_row_0 + (row % row_1) * m_row_1
     total = tl.zeros([ROWS, BLOCK], ACC)

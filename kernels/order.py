@@ -17,8 +17,10 @@ import triton.language as tl
 
 from naiad.kernels import interpreting, radix
 from naiad.kernels.copy import contiguous, copy, fill
+from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import block_for, cdiv, launch, next_power_of_2
 from naiad.kernels.reduce import _comparer
+from naiad.kernels.rows import widened
 
 LONGEST = 1 << 13
 RANGE, MEDIAN, NANMEDIAN = 0, 1, 2  # which places are wanted
@@ -29,11 +31,13 @@ BLOCK = 1024
 def _order(
     values_ptr, indices_ptr, x_ptr, inner, n, first, last,
     DESCENDING: tl.constexpr, WANTED: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr, OTHERS: tl.constexpr,
+    WIDE: tl.constexpr,
 ):  # fmt: skip
     """The elements of one row whose places in order are in [first, last), BLOCK elements looking for theirs."""
     tiles = tl.cdiv(n, BLOCK)
     row = (tl.program_id(0) // tiles).to(tl.int64)
     i = (tl.program_id(0) % tiles) * BLOCK + tl.arange(0, BLOCK)
+    inner = widened(inner, WIDE)
     x_row = x_ptr + (row // inner) * (n * inner) + row % inner
     mine = tl.load(x_row + i * inner, mask=i < n, other=0).to(ACC)[:, None]
     hole = mine != mine
@@ -70,7 +74,7 @@ def _ranked(values_ptr, indices_ptr, x_ptr, order_ptr, numel, n, inner, first, c
     """The elements of all rows whose places in order are in [first, first + count)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < numel
-    outer, b = i // (count * inner), i % inner
+    outer, b = i // inner // count, i % inner
     j = tl.load(order_ptr + (outer * inner + b) * n + first + i // inner % count, mask=inside, other=0).to(tl.int64)
     tl.store(values_ptr + i, tl.load(x_ptr + (outer * n + j) * inner + b, mask=inside, other=0), mask=inside)
     tl.store(indices_ptr + i, j, mask=inside)
@@ -226,4 +230,5 @@ def _quadratic(
     launch(
         _order, (cdiv(n, block) * rows,), values, indices, x, inner, n, first, last,
         DESCENDING=descending, WANTED=wanted, ACC=_comparer(x.dtype.name), BLOCK=block, OTHERS=others,
+        WIDE=needs_int64(x.shape, [x.strides]),
     )  # fmt: skip

@@ -41,7 +41,7 @@ def _pick(out_ptr, x_ptr, index_ptr, numel, count, inner, size, BLOCK: tl.conste
     i = tl.load(index_ptr + flat, mask=inside, other=0).to(tl.int64)
     valid = inside & (i >= 0) & (i < size)
     tl.device_assert(valid | ~inside, "found an invalid index")
-    at = (flat // (inner * count) * size + i) * inner + flat % inner
+    at = (flat // inner // count * size + i) * inner + flat % inner
     tl.store(out_ptr + flat, tl.load(x_ptr + at, mask=valid, other=0), mask=inside)
 
 
@@ -55,7 +55,7 @@ def _unpick(
     i = tl.load(index_ptr + flat, mask=inside, other=0).to(tl.int64)
     valid = inside & (i >= 0) & (i < size)
     tl.device_assert(valid | ~inside, "found an invalid index")
-    at = (flat // (inner * count) * size + i) * inner + flat % inner
+    at = (flat // inner // count * size + i) * inner + flat % inner
     g = tl.load(g_ptr + flat, mask=inside, other=0).to(out_ptr.dtype.element_ty)
     if ADD:
         tl.atomic_add(out_ptr + at, g, mask=valid, sem="relaxed")
@@ -96,7 +96,7 @@ def _edge_pad(
     flat = _flat(BLOCK, WIDE)
     inside = flat < numel
     i = _edge((flat // inner) % count - before, low, high, MODE)
-    at = (flat // (inner * count) * size + i) * inner + flat % inner
+    at = (flat // inner // count * size + i) * inner + flat % inner
     tl.store(out_ptr + flat, tl.load(x_ptr + at, mask=inside, other=0), mask=inside)
 
 
@@ -109,7 +109,7 @@ def _edge_pad_grad(
     flat = _flat(BLOCK, WIDE)
     inside = flat < numel
     i = (flat // inner) % size
-    g_row = g_ptr + flat // (inner * size) * count * inner + flat % inner
+    g_row = g_ptr + flat // inner // size * count * inner + flat % inner
     there = inside & (i >= low) & (i < high)
     total = tl.load(g_row + (i + before) * inner, mask=there & (i + before < count), other=0).to(ACC)
     for step in range(1, around + 1):  # positions of the border, going out on both sides

@@ -15,6 +15,7 @@ import triton.language as tl
 
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import block_for, cdiv, launch
+from naiad.kernels.rows import widened
 from naiad.kernels.scan import cumsum
 
 BLOCK = 1024
@@ -50,7 +51,7 @@ def _keys(
         start = start.to(tl.int64)
     i = start * BLOCK + tl.arange(0, BLOCK)
     row, j = i // n, i % n
-    x = tl.load(x_ptr + (row // inner) * (n * inner) + j * inner + row % inner, mask=i < numel, other=0)
+    x = tl.load(x_ptr + (row // inner) * (widened(n, WIDE) * inner) + j * inner + row % inner, mask=i < numel, other=0)
     tl.store(key_ptr + i, _key(x, KEY, DESCENDING).to(key_ptr.dtype.element_ty), mask=i < numel)
 
 

@@ -18,6 +18,7 @@ from naiad.kernels import interpreting, maths
 from naiad.kernels.copy import contiguous
 from naiad.kernels.geometry import Shape, merge, needs_int64
 from naiad.kernels.launch import cdiv, launch, next_power_of_2
+from naiad.kernels.rows import own_rows, widened
 
 
 @triton.jit
@@ -84,18 +85,15 @@ def _reduce(
     WIDE: tl.constexpr,
 ):
     """Program (i, s) combines elements [s * share, (s + 1) * share) of ROWS rows into out[s, row]."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    split = tl.program_id(1)
-    if WIDE:
-        row = row.to(tl.int64)
-        split = split.to(tl.int64)
+    row = own_rows(ROWS, WIDE)
+    split = widened(tl.program_id(1), WIDE)
     inside = row < rows
     row_ptr = x_ptr + (row // kept_1) * kept_stride_0 + (row % kept_1) * kept_stride_1
     acc = tl.full([ROWS, BLOCK], IDENTITY, ACC)
     first = split * share
     last = tl.minimum(first + share, n)
     for start in range(first, last, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        column = start + widened(tl.arange(0, BLOCK), WIDE)
         offset = (column // reduced_1) * reduced_stride_0 + (column % reduced_1) * reduced_stride_1
         mask = inside[:, None] & (column < last)[None, :]
         x = tl.load(row_ptr[:, None] + offset[None, :], mask=mask, other=0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import triton
 import triton.language as tl
 
 from naiad.kernels import interpreting
@@ -49,6 +50,18 @@ def _merged(shape: Shape, dims: Shape, strides: tuple[Shape, ...]) -> tuple[Shap
             for own, array in zip(steps, strides, strict=True):
                 own.append(array[d])
     return tuple(sizes), [tuple(own) for own in steps]
+
+
+@triton.jit
+def own_rows(ROWS: tl.constexpr, WIDE: tl.constexpr):
+    """The numbers of this program's rows; WIDE: in int64, as there may be more than an int32 counts."""
+    return widened(tl.program_id(0), WIDE) * ROWS + tl.arange(0, ROWS)
+
+
+@triton.jit
+def widened(x, WIDE: tl.constexpr):
+    """A number, or a block of them, in int64 if WIDE: whose products would not fit otherwise."""
+    return tl.cast(x, tl.int64) if WIDE else x
 
 
 def accumulator(name: str) -> tl.dtype:

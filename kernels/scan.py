@@ -18,7 +18,7 @@ from naiad.kernels.copy import contiguous, copy, fill
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import cdiv, launch
 from naiad.kernels.reduce import _accumulator, _comparer, _extreme
-from naiad.kernels.rows import row_tile
+from naiad.kernels.rows import own_rows, row_tile, widened
 
 
 @triton.jit
@@ -52,13 +52,11 @@ def _at_end(x, column, BLOCK: tl.constexpr):
 
 @triton.jit
 def _offsets(rows, inner, n, start, REVERSE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr):
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    if WIDE:
-        row = row.to(tl.int64)
-    column = start + tl.arange(0, BLOCK)
+    row = own_rows(ROWS, WIDE)
+    column = start + widened(tl.arange(0, BLOCK), WIDE)
     place = n - 1 - column if REVERSE else column
     mask = (row < rows)[:, None] & (column < n)[None, :]
-    return ((row // inner) * (n * inner) + row % inner)[:, None] + (place * inner)[None, :], mask, column
+    return ((row // inner) * (widened(n, WIDE) * inner) + row % inner)[:, None] + (place * inner)[None, :], mask, column
 
 
 @triton.jit

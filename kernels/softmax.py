@@ -21,6 +21,7 @@ from naiad.kernels import interpreting
 from naiad.kernels.copy import contiguous
 from naiad.kernels.geometry import merge, needs_int64
 from naiad.kernels.launch import cdiv, launch, next_power_of_2
+from naiad.kernels.rows import own_rows, widened
 
 LONGEST = 16384  # the longest row that one program keeps in registers
 STEP = 4096  # how much of a longer row it takes at a time
@@ -46,13 +47,11 @@ def _softmax_fwd(
     WIDE: tl.constexpr,
 ):  # fmt: skip
     """ROWS rows of n elements; row r is (r // inner, r % inner), its elements `inner` apart in out."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    if WIDE:
-        row = row.to(tl.int64)
+    row = own_rows(ROWS, WIDE)
     inside = (row < rows)[:, None]
     x_row = x_ptr + ((row // inner) * outer_stride + (row % inner) * inner_stride)[:, None]
-    out_row = out_ptr + ((row // inner) * (inner * n) + row % inner)[:, None]
-    column = tl.arange(0, BLOCK)[None, :]
+    out_row = out_ptr + ((row // inner) * (widened(inner, WIDE) * n) + row % inner)[:, None]
+    column = widened(tl.arange(0, BLOCK), WIDE)[None, :]
     lowest = tl.full([1, 1], float("-inf"), ACC)
     if LOOP:
         largest = tl.full([ROWS], float("-inf"), ACC)
@@ -99,14 +98,12 @@ def _softmax_bwd(
     LOG: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, LOOP: tl.constexpr,
     WIDE: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    if WIDE:
-        row = row.to(tl.int64)
+    row = own_rows(ROWS, WIDE)
     inside = (row < rows)[:, None]
     g_row = g_ptr + ((row // inner) * g_outer + (row % inner) * g_inner)[:, None]
     y_row = y_ptr + ((row // inner) * y_outer + (row % inner) * y_inner)[:, None]
-    out_row = out_ptr + ((row // inner) * (inner * n) + row % inner)[:, None]
-    column = tl.arange(0, BLOCK)[None, :]
+    out_row = out_ptr + ((row // inner) * (widened(inner, WIDE) * n) + row % inner)[:, None]
+    column = widened(tl.arange(0, BLOCK), WIDE)[None, :]
     if LOOP:
         total = tl.full([ROWS], 0, ACC)
         for start in range(0, n, BLOCK):

@@ -20,16 +20,16 @@ from naiad.kernels.copy import fill
 from naiad.kernels.geometry import needs_int64
 from naiad.kernels.launch import Scalar, cdiv, launch, next_power_of_2
 from naiad.kernels.reduce import _positive, _splits, _tile, _two_and_two
-from naiad.kernels.rows import accumulator
+from naiad.kernels.rows import accumulator, own_rows, widened
 
 
 @triton.jit
 def _tile_of(
     x_ptr, row, there, start, last, row_1, row_stride_0, row_stride_1, column_1, column_stride_0, column_stride_1,
-    other, BLOCK: tl.constexpr, ACC: tl.constexpr,
+    other, BLOCK: tl.constexpr, ACC: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """A tile of x and which of it is there."""
-    column = start + tl.arange(0, BLOCK)
+    column = start + widened(tl.arange(0, BLOCK), WIDE)
     row_ptr = x_ptr + (row // row_1) * row_stride_0 + (row % row_1) * row_stride_1
     offset = (column // column_1) * column_stride_0 + (column % column_1) * column_stride_1
     mask = there[:, None] & (column < last)[None, :]
@@ -43,11 +43,9 @@ def _variance(
     WIDE: tl.constexpr,
 ):  # fmt: skip
     """The variance of ROWS rows, or of PARTS of them: mean and squared deviations of share s in [s, row]."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    split = tl.program_id(1)
+    row = own_rows(ROWS, WIDE)
+    split = widened(tl.program_id(1), WIDE)
     there = row < rows
-    if WIDE:
-        row, split = row.to(tl.int64), split.to(tl.int64)
     first = split * share
     last = tl.minimum(first + share, n)
     one = tl.full([ROWS], 1, ACC)
@@ -56,7 +54,7 @@ def _variance(
     for start in range(first, last, BLOCK):
         x, mask = _tile_of(
             x_ptr, row, there, start, last, row_1, row_stride_0, row_stride_1, column_1, column_stride_0,
-            column_stride_1, 0, BLOCK, ACC,
+            column_stride_1, 0, BLOCK, ACC, WIDE,
         )  # fmt: skip
         count = tl.minimum(last - start, BLOCK)
         own = maths.divide(tl.sum(x, 1), one * count)
@@ -78,9 +76,9 @@ def _merge_variance(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    part = tl.arange(0, BLOCK)
+    part = tl.arange(0, BLOCK).to(tl.int64)
     mask = (row < rows)[:, None] & (part < parts)[None, :]
-    at = part[None, :].to(tl.int64) * rows + row[:, None]
+    at = part[None, :] * rows + row[:, None]
     count = tl.where(part < parts, tl.minimum(share, n - part * share), 0).to(ACC)[None, :]
     own = tl.load(mean_ptr + at, mask=mask, other=0)
     one = tl.full([ROWS], 1, ACC)
@@ -96,11 +94,9 @@ def _logsumexp(
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """out[s, row] = the log-sum-exp of share s of ROWS rows."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    split = tl.program_id(1)
+    row = own_rows(ROWS, WIDE)
+    split = widened(tl.program_id(1), WIDE)
     there = row < rows
-    if WIDE:
-        row, split = row.to(tl.int64), split.to(tl.int64)
     lowest = tl.full([1, 1], float("-inf"), ACC)
     none = tl.zeros([1], ACC)
     top = tl.full([ROWS], float("-inf"), ACC)
@@ -109,7 +105,7 @@ def _logsumexp(
     for start in range(split * share, last, BLOCK):
         x, mask = _tile_of(
             x_ptr, row, there, start, last, row_1, row_stride_0, row_stride_1, column_1, column_stride_0,
-            column_stride_1, float("-inf"), BLOCK, ACC,
+            column_stride_1, float("-inf"), BLOCK, ACC, WIDE,
         )  # fmt: skip
         new = tl.maximum(top, tl.max(tl.where(x == x, x, lowest), 1))
         shift = tl.where(tl.abs(new) == float("inf"), none, new)  # an infinity is not subtracted from itself

@@ -42,7 +42,7 @@ def _im2col(
         step_2, stride_0, stride_1, stride_2, padding_0, padding_1, padding_2, dilation_0, dilation_1, dilation_2,
         2, False,
     )  # fmt: skip
-    x = tl.load(x_ptr + i // (windows * taps) * area + offset, mask=inside & (i < numel), other=0)
+    x = tl.load(x_ptr + i // windows // taps * area + offset, mask=inside & (i < numel), other=0)
     tl.store(out_ptr + i, x, mask=i < numel)
 
 
@@ -75,7 +75,7 @@ def _fold(
 ):  # fmt: skip
     """out[a, p, b] = the sum over windows w of x[a, w, b, p - w * step]."""
     i = _flat(BLOCK, WIDE)
-    outer, place, rest = i // (n * inner), (i // inner) % n, i % inner
+    outer, place, rest = i // inner // n, (i // inner) % n, i % inner
     total = tl.zeros([BLOCK], ACC)
     for number in range(tries):
         window, tap, inside = _covering(place, number, step, 0, size, 1, windows)
@@ -93,6 +93,7 @@ def _adaptive_max(
     i = _flat(BLOCK, WIDE)
     exists = i < numel
     plane, cell = i // (out_0 * out_1 * out_2), i % (out_0 * out_1 * out_2)
+    cell = cell.to(tl.int64)  # a cell's number times the size of the input may not fit an int32
     c_0, c_1, c_2 = cell // (out_1 * out_2), (cell // out_2) % out_1, cell % out_2
     best = tl.zeros([BLOCK], out_ptr.dtype.element_ty)
     where = tl.full([BLOCK], -1, tl.int64)
