@@ -220,6 +220,8 @@ def _starter(kernel: Any, args: Sequence[Any], constexprs: dict[str, Any]) -> Ca
             key += [f"{name} & 15 if {name} != 1 else -1", f"-2147483648 <= {name} < 2147483648"]
             values.append(name)
         else:
+            if not isinstance(arg, Scalar):
+                raise launching.unknown(arg)
             key.append(f"{name}.dtype")
             values.append(f"{name}.value")
     for name in constexprs:  # 1, 1.0 and True are the same key

@@ -9,7 +9,8 @@ The interpreter (Triton 3.6 to 3.9) evaluates a kernel's Python with NumPy, prog
 - on 3.6, `range(0, tl.cdiv(...))` fails with NumPy 2.4, and bfloat16 constants and `~` of unsigned have no builder;
 - `tl.device_assert` holds, as IndexError or RuntimeError;
 - reductions by a function of ours would run element by element: `fast_reductions` names their NumPy equivalent;
-- a load or store outside of the buffers that a launch was given is an error instead of a crash.
+- a load or store outside of the buffers that a launch was given is an error instead of a crash;
+- the number 1 is a constant, and what the launcher of a GPU cannot pass is an error, as there.
 
 Imported only where kernels are interpreted: the patches stay for the life of the process.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import struct
 import threading
 import types
 from collections.abc import Callable, Sequence
@@ -29,7 +31,8 @@ import triton.language as tl
 from triton.runtime import interpreter as ti
 
 from naiad.kernels import interpreter_libdevice
-from naiad.kernels.launch import Options, Scalar, check_dtypes
+from naiad.kernels.driver import FORMAT
+from naiad.kernels.launch import Options, Scalar, check_dtypes, unknown
 
 _lock = threading.RLock()  # the interpreter keeps its grid position in a global
 _buffers: list[tuple[int, int]] = []  # first address and past-the-end address of what this launch may touch
@@ -93,7 +96,15 @@ def _argument(arg: Any) -> Any:
         kind = tl.pointer_type(_tl_dtype(arg.dtype.name))
         return tl.tensor(ti.TensorHandle(np.array([arg.ptr], np.uint64), kind), kind)
     if not isinstance(arg, Scalar):
+        if not isinstance(arg, int):
+            raise unknown(arg)
+        if arg == 1:
+            return 1  # a constant to the compiler, which has no methods there either
         arg = Scalar(arg, "int32" if -(2**31) <= arg < 2**31 else "int64")
+    try:
+        struct.pack("<" + FORMAT[arg.dtype], arg.value)  # as the launcher of a GPU does
+    except (struct.error, OverflowError, TypeError) as error:
+        raise TypeError(f"a launch cannot pass {arg}: {error}") from None
     dtype = {"float16": "float32", "bfloat16": "float32"}.get(arg.dtype, arg.dtype)
     kind = _tl_dtype(dtype)
     return tl.tensor(ti.TensorHandle(np.array([arg.value]).astype(dtype), kind), kind)

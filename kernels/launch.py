@@ -132,6 +132,11 @@ def check_dtypes(kernel: Any, args: Sequence[Any]) -> None:
             )
 
 
+def unknown(arg: Any) -> TypeError:
+    """The error for an argument that is neither a device array nor a number that says how it enters a kernel."""
+    return TypeError(f"a launch takes device arrays, ints and Scalars, not {type(arg).__name__}: {arg!r:.80}")
+
+
 @contextmanager
 def recording() -> Iterator[list[tuple]]:
     """Collect (kernel, grid, args, constexprs, options) of launches in place of running them: for compiling ahead."""

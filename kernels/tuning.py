@@ -62,7 +62,10 @@ def choose(
     problem = f"{family} {like.dtype.name} {'x'.join(str(next_power_of_2(n)) for n in sizes)}"
     found = _known(device).get(problem)
     if found is None and os.environ.get("NAIAD_AUTOTUNE") == "1":
-        found = _known(device)[problem] = _measure(_name(device), problem, rule, candidates, run)
+        from naiad.kernels import driver
+
+        with driver.cuda().Device(device):  # whose streams the measuring asks
+            found = _known(device)[problem] = _measure(_name(device), problem, rule, candidates, run)
         _keep(_name(device), problem, found)
     return rule if found is None else found
 

@@ -74,6 +74,23 @@ assert stub.last().values[2] == 2**64 - 7
 """)
 
 
+def test_what_no_launch_can_pass_is_an_error(run):
+    run("""
+from naiad.kernels.launch import launch
+from naiad.kernels.reduce import _times
+x = naiad.ones(4).cuda()._array
+for given in (np.int64(3), 1.5):
+    try:
+        launch(_times, (1,), x, given)
+    except TypeError as error:
+        assert "a launch takes device arrays, ints and Scalars" in str(error), error
+    else:
+        raise AssertionError
+column = naiad.ones(5, 1).cuda()
+assert column.argmax(1).shape == (5,) and stub.last().name == "_extreme_of"  # a size of 1 is a constant
+""")
+
+
 def test_views_are_given_by_address_and_strides(run):
     run("""
 x = naiad.ones(8, 6).cuda()

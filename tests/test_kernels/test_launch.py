@@ -116,6 +116,34 @@ def test_scalars_keep_their_precision(arrays):
     np.testing.assert_array_equal(arrays.host(out), [2**40, 1])
 
 
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ((np.int64(3), 1.0), "not int64"),
+        ((1.5, 2), "not float"),
+        ((Scalar(1e39, "float32"), 2), "cannot pass"),
+        ((Scalar(2**63, "int64"), 2), "cannot pass"),
+        ((Scalar(-1, "uint8"), 2), "cannot pass"),
+    ],
+)
+def test_what_a_gpu_could_not_be_given_is_an_error_here_too(arrays, values, what):
+    with pytest.raises(RuntimeError, match=what):
+        launch(_scalars, (1,), arrays.empty((2,), "float64"), *values)
+
+
+@triton.jit
+def _with_a_method(out_ptr, n):
+    tl.store(out_ptr, n.to(tl.int64))
+
+
+def test_the_number_one_is_a_constant_without_methods_as_in_compiled_kernels(arrays):
+    out = arrays.empty((1,), "int64")
+    launch(_with_a_method, (1,), out, 2)
+    assert arrays.host(out)[0] == 2
+    with pytest.raises(RuntimeError, match="'int' object has no attribute 'to'"):
+        launch(_with_a_method, (1,), out, 1)
+
+
 # bfloat16 -------------------------------------------------------------------------------------------------------------
 
 
