@@ -1061,8 +1061,8 @@ def triu(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Ten
     """The upper triangle of matrices: elements below the `diagonal`-th diagonal become 0."""
 def triu_indices(row: _int, col: _int, offset: _int = 0, *, dtype: _dtype | None = None, device: _device | _str | _int | None = None, layout: Any = None) -> Tensor:
     """(2, n) int64: the row and column of every element in the upper triangle of a row x col matrix."""
-def true_divide(dividend: Tensor | _complex, divisor: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
-    """dividend / divisor."""
+def true_divide(input: Tensor | _complex, other: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
+    """input / other."""
 def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The integer part."""
 def trunc_(input: Tensor) -> Tensor:

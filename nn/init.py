@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 import naiad
+from naiad.core.caution import warn
 from naiad.core.tensor import Tensor
 
 __all__ = [
     "calculate_gain",
+    "constant",
     "constant_",
+    "dirac",
     "dirac_",
+    "eye",
     "eye_",
+    "kaiming_normal",
     "kaiming_normal_",
+    "kaiming_uniform",
     "kaiming_uniform_",
+    "normal",
     "normal_",
     "ones_",
+    "orthogonal",
     "orthogonal_",
+    "sparse",
     "sparse_",
     "trunc_normal_",
+    "uniform",
     "uniform_",
+    "xavier_normal",
     "xavier_normal_",
+    "xavier_uniform",
     "xavier_uniform_",
     "zeros_",
 ]
@@ -213,3 +227,23 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         for col in range(cols):
             tensor[naiad.randperm(rows, device=tensor.device)[:zeros], col] = 0
     return tensor
+
+
+def _old_name(function: Callable) -> Callable:
+    """The function under the name that it had before PyTorch 0.4, which warns."""
+    name = function.__name__
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        old = name.rstrip("_")
+        warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{name}`.", FutureWarning)
+        return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name.rstrip("_")
+    return call
+
+
+constant, dirac, eye, normal, uniform = map(_old_name, (constant_, dirac_, eye_, normal_, uniform_))
+kaiming_normal, kaiming_uniform = _old_name(kaiming_normal_), _old_name(kaiming_uniform_)
+xavier_normal, xavier_uniform = _old_name(xavier_normal_), _old_name(xavier_uniform_)
+orthogonal, sparse = _old_name(orthogonal_), _old_name(sparse_)

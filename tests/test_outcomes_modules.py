@@ -20,6 +20,15 @@ FUNCTIONS = [
     "nn.LogSoftmax()(torch.ones(3))",
     "torch.norm(torch.ones(2, 2), p='fro')",
     "torch.zeros(0).amax()",
+    "F.conv2d(torch.arange(32).view(1, 2, 4, 4), torch.arange(36).view(2, 2, 3, 3) - 9, torch.tensor([1, -1]))",
+    "F.conv1d(torch.arange(8, dtype=torch.uint8).view(1, 1, 8), torch.ones(2, 1, 3, dtype=torch.uint8), padding=1)",
+    "F.conv_transpose2d(torch.arange(16).view(1, 1, 4, 4), torch.arange(18).view(1, 2, 3, 3), stride=2)",
+    "F.conv1d(torch.ones(1, 4, 8).long(), torch.ones(4, 2, 3).long(), groups=2, dilation=2, stride=2)",
+    "F.conv1d(torch.ones(1, 1, 8).bool(), torch.ones(2, 1, 3).bool())",
+    "F.conv1d(torch.ones(1, 1, 8).long(), torch.ones(2, 1, 3))",
+    "torch.cov(torch.tensor([[1, 2, 4], [3, 1, 2]])), torch.corrcoef(torch.tensor([[1, 2, 4], [3, 1, 2]]))",
+    "torch.true_divide(input=torch.ones(2), other=2)",
+    "nn.init.constant(torch.ones(2), 3.), nn.init.normal(torch.ones(2)).shape",
     "torch.zeros(0, 2).amax(0)",
 ]
 

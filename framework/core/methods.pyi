@@ -1053,8 +1053,8 @@ class Methods:
         """The upper triangle of matrices: elements below the `diagonal`-th diagonal become 0."""
     def triu_(self, diagonal: _int = 0) -> Tensor:
         """In-place `triu`."""
-    def true_divide(self, divisor: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
-        """dividend / divisor."""
+    def true_divide(self, other: Tensor | _complex, *, out: Tensor | None = None) -> Tensor:
+        """input / other."""
     def true_divide_(self, *args: Any, **kwargs: Any) -> Tensor:
         """In-place version of `true_divide`; returns `self`."""
     def trunc(self, *, out: Tensor | None = None) -> Tensor:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import FLOAT
+from naiad.core.device import CPU
+from naiad.core.dtype import BOOL, INT
 from naiad.core.op import PUBLIC, as_one, publish
 from naiad.core.primitive import primitive
 from naiad.core.tensor import Tensor
@@ -30,9 +31,10 @@ def _name(rank: int, transposed: bool = False) -> str:
 
 
 def _check_dtypes(name: str, input: Tensor, **operands: Tensor | None) -> None:
-    if input._dtype.kind < FLOAT:
+    if input._dtype.kind == BOOL or (input._dtype.kind == INT and input._device.kind != CPU):
         raise NotImplementedError(
-            f"{name}: not implemented for '{input._dtype.name}': it takes floating-point or complex tensors"
+            f"{name}: not implemented for '{input._dtype.name}': it takes floating-point or complex tensors, "
+            "and on the CPU integers"
         )
     for which, operand in operands.items():
         if operand is not None and operand._dtype is not input._dtype:
@@ -126,7 +128,7 @@ def conv_op(
 
 def _check(input: ndarray, weight: ndarray, bias: ndarray | None, rank: int, groups: int) -> None:
     """What the rule words; here only that something is wrong."""
-    if input.dtype.kind not in "fc" or input.dtype != weight.dtype or weight.ndim != rank + 2 or groups <= 0:
+    if input.dtype.kind == "b" or input.dtype != weight.dtype or weight.ndim != rank + 2 or groups <= 0:
         raise TypeError("operands")
     if input.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise TypeError("channels")

@@ -110,9 +110,9 @@ def _rounded_into(self: Tensor, other: Any, rounding_mode: str) -> Tensor:
 
 
 @public("naiad", "Tensor", samples=lambda s: [s.call(s(2, 3), s(3)), s.call(s.ints(3), 2)])
-def true_divide(dividend: Tensor | complex, divisor: Tensor | complex, *, out: Tensor | None = None) -> Tensor:
-    """dividend / divisor."""
-    return into(true_div(dividend, divisor), out)
+def true_divide(input: Tensor | complex, other: Tensor | complex, *, out: Tensor | None = None) -> Tensor:
+    """input / other."""
+    return into(true_div(input, other), out)
 
 
 @public(

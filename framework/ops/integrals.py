@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from naiad.core.dtype import int32
+from naiad.core.dtype import FLOAT, int32
 from naiad.core.inplace import publish_inplace
 from naiad.core.op import PUBLIC, public
 from naiad.core.primitive import primitive
+from naiad.core.state import default_dtype
 from naiad.core.strided import broadcast_shapes
 from naiad.core.tensor import Tensor, normalize_dim
 from naiad.ops.forms import into, named
@@ -51,7 +52,8 @@ def cov(
     """The covariance matrix of variables (rows) over observations (columns), which may be counted and weighed."""
     if input.ndim > 2:
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim}")
-    x = input if input.ndim == 2 else input.reshape((1, -1))
+    x = input if input._dtype.kind >= FLOAT else input.to(default_dtype())
+    x = x if x.ndim == 2 else x.reshape((1, -1))
     weights = fweights
     if aweights is not None:
         weights = aweights if weights is None else weights * aweights
