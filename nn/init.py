@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -233,13 +232,13 @@ def _old_name(function: Callable) -> Callable:
     """The function under the name that it had before PyTorch 0.4, which warns."""
     name = function.__name__
 
-    @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         old = name.rstrip("_")
         warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{name}`.", FutureWarning)
         return function(*args, **kwargs)
 
     call.__name__ = call.__qualname__ = name.rstrip("_")
+    call.__doc__ = f"`{name}`, under its old name."
     return call
 
 

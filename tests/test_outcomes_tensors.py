@@ -35,6 +35,15 @@ ARGUMENTS = [
     "torch.zeros(2, dtype='float32')",
 ]
 
+WRAPPED = [
+    "torch.tensor([1], dtype=torch.int8) + 200",
+    "300 - torch.tensor([2], dtype=torch.uint8)",
+    "torch.tensor([44], dtype=torch.uint8) == 300",
+    "torch.tensor([2], dtype=torch.uint8).clamp(min=-1)",
+    "torch.tensor([2], dtype=torch.int8).add_(300)",
+    "a = torch.ones(2)\ndel a[0]\na",
+]
+
 OUT = [
     "torch.add(torch.ones(2), 1, out=torch.zeros(3))",
     "torch.add(torch.ones(2), 1, out=torch.zeros(0, dtype=torch.float64))",
@@ -60,7 +69,7 @@ TRANSPOSED = [
 ]
 
 
-@pytest.mark.parametrize("code", DEVICES + ARGUMENTS + OUT + TRANSPOSED)
+@pytest.mark.parametrize("code", DEVICES + ARGUMENTS + WRAPPED + OUT + TRANSPOSED)
 def test_outcome(code):
     check(code, torch)
 

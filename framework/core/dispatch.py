@@ -114,7 +114,9 @@ def constant(value: Any, of: dtype) -> np.ndarray:
     try:
         made = np.asarray(value, of.np)
     except OverflowError:
-        raise RuntimeError(f"value {value!r} cannot be converted to type {of.name} without overflow") from None
+        if not -(2**63) <= value < 2**63:
+            raise RuntimeError(f"value {value!r} cannot be converted to type {of.name} without overflow") from None
+        made = np.asarray(value, np.int64).astype(of.np)  # wraps, as a tensor of int64 would
     made.flags.writeable = False
     if value and len(_constants) < 4096:
         _constants[value, of] = made

@@ -137,7 +137,7 @@ class Elementwise(Op):
         if isinstance(x, Tensor):
             return x._array
         of = bool_ if i in self.flags else common.compute
-        return constant(x, of) if home.kind == CPU else of.np.type(x)
+        return constant(x, of) if home.kind == CPU else constant(x, of)[()]
 
     def common_dtype(self, xs: Sequence) -> dtype:
         """The dtype that the operands are computed in, by PyTorch's promotion."""

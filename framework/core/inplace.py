@@ -10,8 +10,8 @@ import numpy as np
 from naiad.autograd.record import record
 from naiad.core import backend
 from naiad.core.device import CPU, CPU_DEVICE, CUDA
-from naiad.core.dispatch import apply, gradient_mask
-from naiad.core.dtype import COMPLEX, FLOAT, dtype
+from naiad.core.dispatch import apply, constant, gradient_mask
+from naiad.core.dtype import COMPLEX, FLOAT, INT, dtype
 from naiad.core.dtype import bool as bool_
 from naiad.core.elementwise import Elementwise
 from naiad.core.op import OPS, PUBLIC, Op, publish
@@ -179,7 +179,7 @@ def _write_directly(op: Op, x: Tensor, xs: Sequence, attrs: dict | None) -> bool
             return False
         other = y._array
     elif y.__class__ in x._dtype.scalars and (op.takes_bools or y.__class__ is not bool):
-        other = y
+        other = constant(y, x._dtype) if x._dtype.kind == INT else y
     else:
         return False
     _check_overlap(_shown(op), x)
@@ -219,7 +219,7 @@ def _launch_elementwise(op: Elementwise, x: Tensor, xs: Sequence) -> bool:
         if not isinstance(y, Tensor):
             if y.__class__ not in common.scalars or i in op.flags or (y.__class__ is bool and not op.takes_bools):
                 return False
-            operands.append(common.compute.np.type(y))
+            operands.append(constant(y, common.compute)[()])
         elif y._device is not x._device or y._dtype is not (bool_ if i in op.flags else common):
             return False
         else:

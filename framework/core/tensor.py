@@ -300,6 +300,9 @@ class Tensor(Methods):
         return self._hooks
 
     # ------------------------------------------------------------ refusals
+    def __delitem__(self, index: Any) -> None:
+        raise TypeError("Tensor does not support deleting items: index what shall stay")
+
     def __bool__(self) -> bool:
         if self.numel() != 1:
             raise RuntimeError(
