@@ -116,7 +116,8 @@ def test_refusals() -> None:
 
 
 def test_variance_needs_two() -> None:
-    assert naiad.ones(1).var().isnan()
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        assert naiad.ones(1).var().isnan()
     assert naiad.ones(1).var(correction=0).item() == 0
     assert naiad.ones(3, 1).std(1, unbiased=False).tolist() == [0, 0, 0]
 

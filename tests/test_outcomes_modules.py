@@ -20,6 +20,7 @@ FUNCTIONS = [
     "nn.LogSoftmax()(torch.ones(3))",
     "torch.norm(torch.ones(2, 2), p='fro')",
     "torch.zeros(0).amax()",
+    "torch.ones(1).std(), torch.ones(2, 1).var(1), torch.ones(2).std(correction=3)",
     "F.conv2d(torch.arange(32).view(1, 2, 4, 4), torch.arange(36).view(2, 2, 3, 3) - 9, torch.tensor([1, -1]))",
     "F.conv1d(torch.arange(8, dtype=torch.uint8).view(1, 1, 8), torch.ones(2, 1, 3, dtype=torch.uint8), padding=1)",
     "F.conv_transpose2d(torch.arange(16).view(1, 1, 4, 4), torch.arange(18).view(1, 2, 3, 3), stride=2)",
@@ -34,6 +35,8 @@ FUNCTIONS = [
 
 PACKED = "torch.arange(6.).view(3, 2, 1), [2, 3]"
 MODULES = [
+    "m = nn.Linear(2, 1, device='meta')\n"
+    "m.load_state_dict({'weight': torch.ones(1, 2), 'bias': torch.ones(1)})\nm.weight.device",
     "m = nn.Linear(2, 2); m.weight.requires_grad_(False)\n"
     "m.load_state_dict({'weight': nn.Parameter(torch.ones(2, 2)), 'bias': torch.ones(2)}, assign=True)\n"
     "m.weight, m.bias",

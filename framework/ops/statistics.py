@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.caution import warn
 from naiad.core.dtype import COMPLEX, FLOAT, dtype
 from naiad.core.elementwise import elementwise
 from naiad.core.op import public
@@ -86,6 +87,11 @@ def _moments(name: str, doc: str, finish: Callable) -> Callable:
             )
         dim, correction = _correction(name, dim, unbiased, correction)
         dims = normalize_dims(dim, input.ndim)
+        if not _freedom(input._array.shape, dims, correction):
+            warn(
+                f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
+                "(input numel divided by output numel)."
+            )
         return into(finish(input, dims, keepdim, correction), out)
 
     call.__name__ = call.__qualname__ = name

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import naiad
+from naiad.core.caution import warn
 from naiad.core.tensor import Tensor
 from naiad.nn.modules._tables import Tables
 from naiad.nn.parameter import Parameter, is_lazy
@@ -203,6 +204,11 @@ def _load_one(module: Any, name: str, own: Tensor, key: str, given: Any, assign:
         return (
             f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, "
             f"the shape in current model is {own.shape}."
+        )
+    if own.is_meta and not given.is_meta and not assign:
+        warn(
+            f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current model, "
+            "which is a no-op. Pass `assign=True` to assign items in the state dictionary to their key in the module"
         )
     try:
         with naiad.no_grad():
