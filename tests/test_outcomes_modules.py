@@ -35,6 +35,7 @@ FUNCTIONS = [
 
 PACKED = "torch.arange(6.).view(3, 2, 1), [2, 3]"
 MODULES = [
+    "nn.Linear(2, 2).to(float).weight.dtype, nn.Linear(2, 2).to(dtype=float).weight.dtype",
     "m = nn.Linear(2, 1, device='meta')\n"
     "m.load_state_dict({'weight': torch.ones(1, 2), 'bias': torch.ones(1)})\nm.weight.device",
     "m = nn.Linear(2, 2); m.weight.requires_grad_(False)\n"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import naiad
+from naiad.core.dtype import FROM_PYTHON
 from naiad.core.tensor import Tensor
 from naiad.nn.modules._tables import Tables
 from naiad.nn.parameter import Parameter, is_lazy
@@ -124,7 +125,8 @@ def _parse_to(
 ) -> tuple[Any, Any, bool, Any]:
     """(device, dtype, non_blocking, memory_format) from the argument forms that ``to`` takes."""
     del copy  # accepted and without effect, as in PyTorch
-    rest = list(args)
+    rest = [FROM_PYTHON.get(a, a) if isinstance(a, type) else a for a in args]
+    dtype = FROM_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
     if rest and isinstance(rest[0], Tensor):
         tensor = rest.pop(0)
     elif rest and isinstance(rest[0], naiad.dtype):
