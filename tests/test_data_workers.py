@@ -178,16 +178,20 @@ def test_streams_are_shared_out():
 
 @pytest.mark.parametrize("in_order", [True, False])
 def test_in_order_or_as_they_come(in_order, tmp_path):
-    """Sample 0 waits until the other worker has fetched sample 3."""
+    """Sample 0 waits until the other worker has fetched sample 3, or until another sample has come out."""
+    go = tmp_path / "go"
 
     def slow_first(i):
-        if i == 3:
-            (tmp_path / "go").touch()
-        while i == 0 and not (tmp_path / "go").exists():
+        if i == 3 and in_order:
+            go.touch()
+        while i == 0 and not go.exists():
             time.sleep(0.01)
         return i
 
-    got = flat(DataLoader(Calls(6, slow_first), num_workers=2, in_order=in_order))
+    iterator = iter(DataLoader(Calls(6, slow_first), num_workers=2, in_order=in_order))
+    got = flat([next(iterator)])
+    go.touch()
+    got += flat(iterator)
     assert sorted(got) == [0, 1, 2, 3, 4, 5] and (got[0] == 0) == in_order
 
 
