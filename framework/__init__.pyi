@@ -646,8 +646,8 @@ def isneginf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is -inf."""
 def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is inf."""
-def isreal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Whether the imaginary part is 0."""
+def isreal(input: Tensor) -> Tensor:
+    """Whether the imaginary part is 0, as that of any real number is."""
 def kaiser_window(window_length: _int, periodic: _bool = True, beta: _float = 12.0, *, dtype: _dtype | None = None, layout: Any = None, device: _device | _str | _int | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor:
     """I0(beta sqrt(1 - (2 i / N - 1)**2)) / I0(beta), with I0 the modified Bessel function."""
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -46,6 +46,13 @@ MODULES = [
     "rnn.pad_packed_sequence(packed, batch_first=True, total_length=5)",
 ]
 
+SPECIAL = "torch.tensor([0., -0., 1., -1., 1e-30, 1e30, float('inf'), float('nan')], requires_grad=True)"
+GRADIENTS = [
+    "x, y = {0}, {0}; torch.xlogy(x[:, None], y).nansum().backward(); x.grad.nan_to_num(), y.grad.nan_to_num()",
+    "x, y = {0}, {0}; torch.atan2(x[:6, None], y[:6]).sum().backward(); x.grad[:4], y.grad[:4]",
+    "x = {0}; torch.sinc(x[:6]).sum().backward(); x.grad",
+    "torch.isreal({0})",
+]
 LEAF = "x = torch.ones(2, requires_grad=True)\n"
 AUTOGRAD = [
     LEAF + "z = torch.zeros(2, dtype=torch.int64); z.copy_(x); z.requires_grad",
@@ -62,6 +69,6 @@ AUTOGRAD = [
 ]
 
 
-@pytest.mark.parametrize("code", FUNCTIONS + MODULES + AUTOGRAD)
+@pytest.mark.parametrize("code", FUNCTIONS + MODULES + AUTOGRAD + [code.format(SPECIAL) for code in GRADIENTS])
 def test_outcome(code):
     check(code, torch)

@@ -21,6 +21,12 @@ def _share(m: Any, wins: Any, ties: Any, g: Any, other: Any) -> Any:
     return m.where(wins, g, m.where(ties, g * 0.5, 0.0))
 
 
+def _atan2(m: Any, g: Any, a: Any, b: Any, square: Any) -> tuple:
+    """At the origin, which has no angle, 0."""
+    safe = m.where(square == 0, 1.0, square)
+    return m.where(square == 0, 0.0, g * b / safe), m.where(square == 0, 0.0, -g * a / safe)
+
+
 def _pow_base(m: Any, g: Any, a: Any, b: Any) -> Any:
     if not isinstance(b, Symbol):
         return 0.0 if b == 0 else g * m.conj(b * m.pow(a, b - 1))
@@ -53,7 +59,7 @@ RULES: dict[str, Callable] = {
     "pow": lambda m, g, out, a, b: (_pow_base(m, g, a, b), _pow_exponent(m, g, out, a, b)),
     "fmod": lambda m, g, out, a, b: (g, -g * m.trunc_div(a, b)),
     "remainder": lambda m, g, out, a, b: (g, -g * m.floor_div(a, b)),
-    "atan2": lambda m, g, out, a, b: (g * b / (a * a + b * b), -g * a / (a * a + b * b)),
+    "atan2": lambda m, g, out, a, b: _atan2(m, g, a, b, a * a + b * b),
     "hypot": lambda m, g, out, a, b: (g * a / out, g * b / out),
     "copysign": lambda m, g, out, a, b: (g * m.where(a == 0, 0.0, out / a), None),
     "exp": lambda m, g, out, a: (g * m.conj(out),),

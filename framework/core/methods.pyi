@@ -630,8 +630,8 @@ class Methods:
         """Whether it is -inf."""
     def isposinf(self, *, out: Tensor | None = None) -> Tensor:
         """Whether it is inf."""
-    def isreal(self, *, out: Tensor | None = None) -> Tensor:
-        """Whether the imaginary part is 0."""
+    def isreal(self) -> Tensor:
+        """Whether the imaginary part is 0, as that of any real number is."""
     def item(self) -> Any:
         """The value of a tensor with one element as a Python number."""
     def kron(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:

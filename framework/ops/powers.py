@@ -182,8 +182,9 @@ def logaddexp2(m: Any, input: Any, other: Any) -> Any:
     kinds=(0, 1, 2),
     domain={"other": (0.1, 3)},
     grad={
+        # At 0 the gradient is that of input * log(other) where there is one.
         "input": lambda m, g, input, other: m.where(
-            m.isnan(other), g * other, m.where(input == 0, 0.0, g * m.log(other))
+            input == 0, m.where(other <= 0, 0.0, g * m.log(other)), g * m.log(other)
         ),
         "other": lambda m, g, input, other: g * input / other,
     },

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from naiad.core.dtype import COMPLEX
 from naiad.core.dtype import bool as bool_
 from naiad.core.elementwise import elementwise
 from naiad.core.guard import check_tensor
@@ -14,6 +15,7 @@ from naiad.core.tensor import Tensor
 from naiad.ops.bitwise import bitwise_and, bitwise_or
 from naiad.ops.comparison import eq, le, ne
 from naiad.ops.convert import cast
+from naiad.ops.creation import full_op
 from naiad.ops.rounding import abs as abs_
 
 _ODD: dict[str, Any] = dict(
@@ -59,10 +61,18 @@ def signbit(m: Any, input: Any) -> Any:
     return m.signbit(input)
 
 
-@elementwise(result=bool_, samples=lambda s: [s.call(s.complex(3)), s.call(s(3))])
-def isreal(m: Any, input: Any) -> Any:
+@elementwise(namespaces=(), name="isreal_op", kinds=(3,), result=bool_)
+def isreal_op(m: Any, input: Any) -> Any:
     """Whether the imaginary part is 0."""
     return m.imag(input) == 0
+
+
+@public("naiad", "Tensor", samples=lambda s: [s.call(s.complex(3)), s.call(s(3)), s.call(s.fixed([1.0, float("nan")]))])
+def isreal(input: Tensor) -> Tensor:
+    """Whether the imaginary part is 0, as that of any real number is."""
+    if input._dtype.kind == COMPLEX:
+        return isreal_op(input)
+    return full_op(shape=input._array.shape, value=True, dtype=bool_, device=input._device)
 
 
 @public(

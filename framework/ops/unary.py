@@ -69,8 +69,9 @@ def reciprocal(m: Any, input: Any) -> Any:
 
 def _sinc_grad(m: Any, g: Any, input: Any) -> Any:
     angle = input * pi
-    safe = m.where(input == 0, 1, input)
-    return m.where(input == 0, 0.0, g * m.conj((angle * m.cos(angle) - m.sin(angle)) / (safe * angle)))
+    square = input * angle  # 0 where input is too small to be squared
+    safe = m.where(square == 0, 1, square)
+    return m.where(square == 0, 0.0, g * m.conj((angle * m.cos(angle) - m.sin(angle)) / safe))
 
 
 @elementwise(promote="float", grad={"input": _sinc_grad})
