@@ -27,15 +27,46 @@ def pytest_configure(config: pytest.Config) -> None:
         import naiad
 
         naiad.backends.cudnn.allow_tf32 = False  # convolutions are compared with float64
+        if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+            config.pluginmanager.register(LostContext(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _on_real_gpu(config):
-        return
-    skip = pytest.mark.skip(reason="needs a real GPU: make test-gpu")
+    real = _on_real_gpu(config)
+    reason = "takes a GPU's context along: for the simulated device" if real else "needs a real GPU: make test-gpu"
     for item in items:
-        if "gpu" in item.keywords:
-            item.add_marker(skip)
+        if ("traps" if real else "gpu") in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class LostContext:
+    """Ends a process whose GPU context a test has lost: all tests after that would fail, and say nothing.
+
+    A worker of xdist dies, and xdist starts another one; without xdist the run ends.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.is_worker, self.failed = hasattr(config, "workerinput"), False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed = self.failed or report.failed
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        if self.failed and not self.lives():
+            if self.is_worker:
+                os._exit(70)
+            pytest.exit(f"the GPU's context was lost in {nodeid}, or before", returncode=70)
+        self.failed = False
+
+    @staticmethod
+    def lives() -> bool:
+        """Whether the GPU still adds."""
+        import naiad
+
+        try:
+            return (naiad.ones(1, device="cuda") + 1).tolist() == [2]
+        except RuntimeError:
+            return False
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -66,6 +66,7 @@ def test_more_dimensions_than_a_kernel_walks_over() -> None:
         np.testing.assert_allclose(*both(function, x, index), rtol=1e-6)
 
 
+@pytest.mark.traps
 def test_an_index_out_of_range_is_an_error() -> None:
     x, src = naiad.zeros(3, 4, device="cuda"), naiad.ones(3, 2, device="cuda")
     for wrong in (4, -1):

@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,34 @@ def test_steps_of_gpu_training_run_anywhere():
     before = parameters[0].clone()
     step()
     assert len(parameters) == 12 and not naiad.equal(before, parameters[0])
+
+
+def test_a_lost_context_ends_the_process_and_no_more(tmp_path):
+    (tmp_path / "conftest.py").write_text(f"""
+import runpy
+import state
+LostContext = runpy.run_path({str(ROOT / "tests" / "conftest.py")!r})["LostContext"]
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        watch = LostContext(config)
+        watch.lives = lambda: not state.lost
+        config.pluginmanager.register(watch)
+""")
+    (tmp_path / "state.py").write_text("lost = False\n")
+    (tmp_path / "test_it.py").write_text("""
+import pytest
+import state
+
+@pytest.mark.parametrize("n", range(6))
+def test_it(n):
+    state.lost = n == 2
+    assert n not in (1, 2)
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "no:cacheprovider", "--rootdir", "."]
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    alone = run(command, env=environment)
+    assert "context was lost in" in alone.stdout and "2 failed, 1 passed" in alone.stdout, alone.stdout
+    workers = run([*command, "-n", "1"], env=environment)
+    assert "3 failed, 4 passed" in workers.stdout, workers.stdout  # one of them twice: it fails, and its worker dies

@@ -276,6 +276,7 @@ def test_many_small_additions_to_one_bfloat16_are_not_lost(arrays):
     assert float(arrays.host(out)[0]) == 1000
 
 
+@pytest.mark.traps
 @pytest.mark.parametrize("bad", [4, -1, 2**40])
 def test_an_index_out_of_range_is_an_error(arrays, bad):
     x, index = arrays.device(np.zeros((4, 2), np.float32)), arrays.device(np.array([0, bad], np.int64))
