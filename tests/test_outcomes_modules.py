@@ -52,6 +52,8 @@ GRADIENTS = [
     "x, y = {0}, {0}; torch.atan2(x[:6, None], y[:6]).sum().backward(); x.grad[:4], y.grad[:4]",
     "x = {0}; torch.sinc(x[:6]).sum().backward(); x.grad",
     "torch.isreal({0})",
+    "x, y = {0}, {0}; F.huber_loss(x, 2 - y, reduction='sum', delta=.5).backward(); x.grad, y.grad",
+    "x, y = {0}, {0}; F.smooth_l1_loss(x, 2 - y, reduction='sum', beta=.5).backward(); x.grad, y.grad",
 ]
 LEAF = "x = torch.ones(2, requires_grad=True)\n"
 AUTOGRAD = [

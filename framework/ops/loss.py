@@ -79,7 +79,20 @@ def l1_loss(
     return _weighted(absolute_error(input, target), weight, reduction, normalize=True)
 
 
-@elementwise(namespaces=(), name="smooth_l1", kinds=(2,))
+def _between(m: Any, error: Any, width: Any) -> Any:
+    """The error, cut to [-width, width]: written out, so that the gradient of an infinite one is finite."""
+    return m.where(error > width, width, m.where(error < -width, -width, error))
+
+
+@elementwise(
+    namespaces=(),
+    name="smooth_l1",
+    kinds=(2,),
+    grad={
+        "input": lambda m, g, input, target, beta: g * (_between(m, input - target, beta) / beta),
+        "target": lambda m, g, input, target, beta: -g * (_between(m, input - target, beta) / beta),
+    },
+)
 def smooth_l1_op(m: Any, input: Any, target: Any, beta: Any) -> Any:
     """The absolute error less beta / 2, and quadratic below beta."""
     error = m.abs(input - target)
@@ -104,7 +117,15 @@ def smooth_l1_loss(
     return reduced(loss, reduction)
 
 
-@elementwise(namespaces=(), name="huber", kinds=(2,))
+@elementwise(
+    namespaces=(),
+    name="huber",
+    kinds=(2,),
+    grad={
+        "input": lambda m, g, input, target, delta: g * _between(m, input - target, delta),
+        "target": lambda m, g, input, target, delta: -g * _between(m, input - target, delta),
+    },
+)
 def huber_op(m: Any, input: Any, target: Any, delta: Any) -> Any:
     """Half the squared error, and linear past delta."""
     error = m.abs(input - target)
