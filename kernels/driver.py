@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from math import copysign, inf
 from typing import Any
 
 from naiad.kernels import launch as launching
@@ -147,7 +148,7 @@ def _add(
     addresses = (ctypes.c_void_p * len(slots))(*[first + 8 * slot for slot in slots])
     laid = [args[i] for i in order]
     same = laid[varying:]
-    numbers = [arg.value if isinstance(arg, Scalar) else arg for arg in same]
+    numbers = [arg.value if isinstance(arg, Scalar) else arg for arg in map(_single, same)]
     struct.pack_into("<" + "".join(map(_format, same)), memory, 8 * varying, *numbers)
     pack = struct.Struct("<" + "".join(map(_format, laid[:varying]))).pack_into
     scratch = (8 * len(args), cubin.scratch, cubin.profile) if cubin.scratch or cubin.profile else None
@@ -161,6 +162,16 @@ def _format(arg: Any) -> str:
     if isinstance(arg, int):
         return "q"
     return FORMAT[arg.dtype] if isinstance(arg, Scalar) else "Q"
+
+
+def _single(arg: Any) -> Any:
+    """A number too large for the float32 that it enters a kernel as, as the infinity that this makes of it."""
+    if isinstance(arg, Scalar) and FORMAT[arg.dtype] == "f4x":
+        try:
+            struct.pack("<f", arg.value)
+        except OverflowError:
+            return Scalar(copysign(inf, arg.value), arg.dtype)
+    return arg
 
 
 def _scratch(like: Any, scratch: tuple[int, int, int], grid: tuple[int, int, int], memory: bytearray) -> tuple:
@@ -254,7 +265,10 @@ def run(grid, args, constexprs, options):
     if found is None:
         found = add(here, key, device, kernel, args, constexprs, options)
     function, threads, shared, addresses, pack, memory, scratch = found
-    pack(memory, 0, {values})
+    try:
+        pack(memory, 0, {values})
+    except OverflowError:
+        return run(grid, [*map(single, args)], constexprs, options)
     if scratch is not None:
         kept = make_scratch({like}, scratch, grid, memory)
     try:
@@ -274,6 +288,7 @@ def _scope() -> dict[str, Any]:
         "here": Here(),
         "add": _add,
         "make_scratch": _scratch,
+        "single": _single,
         "launch_kernel": made.driver.launchKernel,
         "driver_error": made.driver.CUDADriverError,
         "refused": _refused,
@@ -329,7 +344,10 @@ def make(kernel, grid, numbers, constexprs, options, watched, number):
         if found is None:
             found = add(here, key, device, kernel, ({args}*numbers), constexprs, options, None, {varying})
         function, threads, shared, addresses, pack, memory, scratch = found
-        pack(memory, 0, {values})
+        try:
+            pack(memory, 0, {values})
+        except OverflowError:
+            return run({singles})
         if scratch is not None:
             kept = make_scratch(a0.buffer, scratch, grid, memory)
         try:
@@ -349,6 +367,7 @@ def _binder(arrays: int, scalars: tuple[str, ...]) -> Callable[..., Callable]:
     made = [*names, *(f"Scalar({v}, {d!r})" for v, d in zip(values, scalars, strict=True))]
     source = BINDER.format(
         operands=", ".join(names + values),
+        singles=", ".join(names + [f"single({m}).value" for m in made[len(names) :]]),
         pointers="".join(f"        p{n} = {n}.buffer.ptr + {n}.offset * {n}.dtype.itemsize\n" for n in names),
         union=" | ".join(f"p{n}" for n in names),
         alignments=", ".join(f"p{n} & 15" for n in names),

@@ -103,7 +103,9 @@ def _argument(arg: Any) -> Any:
         arg = Scalar(arg, "int32" if -(2**31) <= arg < 2**31 else "int64")
     try:
         struct.pack("<" + FORMAT[arg.dtype], arg.value)  # as the launcher of a GPU does
-    except (struct.error, OverflowError, TypeError) as error:
+    except OverflowError:
+        pass  # an infinity, in float32
+    except (struct.error, TypeError) as error:
         raise TypeError(f"a launch cannot pass {arg}: {error}") from None
     dtype = {"float16": "float32", "bfloat16": "float32"}.get(arg.dtype, arg.dtype)
     kind = _tl_dtype(dtype)

@@ -69,6 +69,15 @@ half = naiad.ones(4, dtype=naiad.float16).cuda() * 0.5
 assert stub.last().floats[2] == 0.5  # halves come as float32
 double = naiad.ones(4, dtype=naiad.float64).cuda() * 0.1
 assert stub.last().doubles[2] == 0.1
+naiad.nn.functional.pad(naiad.ones(4).cuda(), (1, 0), value=1e39)
+assert stub.last(1).floats[1] == float("inf")
+for _ in range(4):
+    naiad.nn.functional.layer_norm(naiad.ones(4, 8).cuda(), (8,), eps=1e39)
+    assert float("inf") in stub.last().floats
+from naiad.kernels.launch import Scalar, launch
+from naiad.kernels.ranges import _steps
+launch(_steps, (1,), naiad.ones(4).cuda()._array, Scalar(-1e39, "float32"), Scalar(2.0, "float32"), 4, BLOCK=4)
+assert stub.last().floats[1:3] == [float("-inf"), 2.0]
 whole = naiad.ones(4, dtype=naiad.int64).cuda() * -7
 assert stub.last().values[2] == 2**64 - 7
 """)
