@@ -242,7 +242,7 @@ def _old_name(function: Callable) -> Callable:
     return call
 
 
-constant, dirac, eye, normal, uniform = map(_old_name, (constant_, dirac_, eye_, normal_, uniform_))
+constant, dirac, eye, normal = _old_name(constant_), _old_name(dirac_), _old_name(eye_), _old_name(normal_)
 kaiming_normal, kaiming_uniform = _old_name(kaiming_normal_), _old_name(kaiming_uniform_)
 xavier_normal, xavier_uniform = _old_name(xavier_normal_), _old_name(xavier_uniform_)
-orthogonal, sparse = _old_name(orthogonal_), _old_name(sparse_)
+orthogonal, sparse, uniform = _old_name(orthogonal_), _old_name(sparse_), _old_name(uniform_)

@@ -125,7 +125,7 @@ def _parse_to(
 ) -> tuple[Any, Any, bool, Any]:
     """(device, dtype, non_blocking, memory_format) from the argument forms that ``to`` takes."""
     del copy  # accepted and without effect, as in PyTorch
-    rest = [FROM_PYTHON.get(a, a) if isinstance(a, type) else a for a in args]
+    rest: list[Any] = [FROM_PYTHON.get(a, a) if isinstance(a, type) else a for a in args]
     dtype = FROM_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
     if rest and isinstance(rest[0], Tensor):
         tensor = rest.pop(0)
