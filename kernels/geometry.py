@@ -42,14 +42,14 @@ def is_row_major(shape: Shape, strides: Shape) -> bool:
     return True
 
 
-def reach(shape: Shape, strides: Shape) -> int:
+def reach(shape: Sequence[int], strides: Sequence[int]) -> int:
     """Offset of the last element."""
     return sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
 def needs_int64(shape: Shape, strides: Sequence[Shape]) -> bool:
     """Whether an element's number or offset may pass what an int32 holds (with room for one block beyond the end)."""
-    return max([prod(shape), *(reach(shape, s) for s in strides)]) >= 2**31 - 2**17
+    return max([prod(shape), *(reach(shape, [*map(abs, s)]) for s in strides)]) >= 2**31 - 2**17
 
 
 def merge(shape: Sequence[int], strides: Sequence[int]) -> tuple[Shape, Shape]:

@@ -55,7 +55,8 @@ def index_put(out: Any, x: Any, index: Any, values: Any, *, dims: tuple[int, ...
     numel = prod(wide.shape)
     if numel:
         block = block_for(numel, BLOCK)
-        far = max(needs_int64((prod(a.shape),), [(1,)]) for a in (out, wide))
+        far = any(needs_int64((prod(a.shape),), [(1,)]) for a in (out, wide))
+        far = far or needs_int64(index.shape, [index.strides])
         count, step, size = index.shape[0], index.strides[0], x.shape[dim]
         operands = out, contiguous(wide), index
         launch(_index_put, (cdiv(numel, block),), *operands, numel, count, inner, size, step, BLOCK=block, WIDE=far)

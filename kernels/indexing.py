@@ -126,6 +126,7 @@ def _launch(
         return
     count, stride = (index.shape[0], index.strides[0]) if index.shape else (1, 0)
     block = block_for(numel, BLOCK)
-    wide = max(needs_int64((prod(a.shape),), [(1,)]) for a in (out, array))
+    wide = any(needs_int64((prod(a.shape),), [(1,)]) for a in (out, array))
+    wide = wide or needs_int64(index.shape, [index.strides])
     numbers = (numel, count, inner, size, stride)
     launch(kernel, (cdiv(numel, block),), out, array, index, *numbers, WRAP=wrap, BLOCK=block, WIDE=wide)
