@@ -19,6 +19,7 @@ FUNCTIONS = [
     "F.softmax(torch.ones(2, 2))",
     "nn.LogSoftmax()(torch.ones(3))",
     "torch.norm(torch.ones(2, 2), p='fro')",
+    "torch.linalg.norm(torch.ones(2, 2), 'fro', dim=[0])",
     "torch.zeros(0).amax()",
     "torch.ones(1).std(), torch.ones(2, 1).var(1), torch.ones(2).std(correction=3)",
     "F.conv2d(torch.arange(32).view(1, 2, 4, 4), torch.arange(36).view(2, 2, 3, 3) - 9, torch.tensor([1, -1]))",

@@ -184,6 +184,8 @@ def norm(
         raise RuntimeError(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D."
         )
+    if isinstance(ord, str):
+        raise RuntimeError(f"linalg.norm: order {ord!r} is one of matrices, over two dimensions. Got dim={dim}")
     return vector_norm(A, 2 if ord is None else ord, dims, keepdim, dtype=dtype, out=out)
 
 

@@ -241,7 +241,7 @@ def _order(dims: Shape, ndim: int) -> Shape:
     """An order of all dimensions, counted from the front."""
     if len(dims) != ndim:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            "permute: number of dimensions in the tensor input does not match the length of the desired "
             f"ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
         )
     found = tuple([normalize_dim(as_int(d), ndim) for d in dims])
