@@ -83,6 +83,10 @@ def test_copies_wait_only_where_they_must(run):  # noqa: F811
 fake_cupy.log.clear()
 x = naiad.ones(4).pin_memory().to("cuda", non_blocking=True)
 assert [entry[0] for entry in fake_cupy.log] == ["copy"]
+fake_cupy.log.clear()
+x.copy_(naiad.ones(4).pin_memory(), non_blocking=True)
+naiad.zeros(4).copy_(x, non_blocking=True)
+assert [entry[0] for entry in fake_cupy.log] == ["copy", "copy", "stream synchronize"]
 for given in (naiad.ones(4).pin_memory(), naiad.ones(4)):  # which may be written to as soon as the call is back
     fake_cupy.log.clear()
     given.cuda()

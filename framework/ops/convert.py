@@ -96,7 +96,8 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'src' must be a Tensor, not {type(src).__name__}")
     if src._device is not self._device:
-        src = src.to(self._device)
+        # To the host it is waited for: what comes is read at once.
+        src = transfer(src, self._device, non_blocking and self._device.kind == CUDA)
     if self._device.kind == CUDA and src._array.shape != self._array.shape:
         src = src.expand(self._array.shape)
     return _copy_into(self, src)
