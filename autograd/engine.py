@@ -63,7 +63,7 @@ class Pass:
             if node.hooks or node.retained is not None:
                 self.hooked = True
                 g = _through_hooks(node, g)
-            if node in wanted:
+            if wanted and node in wanted:
                 self.nodes[node] = g
             if node.saved is None:
                 raise RuntimeError(_FREED.format(op=node.op.name))
@@ -71,7 +71,7 @@ class Pass:
             (plan.pull or write_pull(node.op, plan))(self, node, g)
             if plan.tensors and not self.keep_graph:
                 node.saved = None
-            if node.sequence in last_use:
+            if last_use and node.sequence in last_use:
                 self.accumulate(last_use[node.sequence])
 
     def send(self, edge: Any, gradient: Tensor) -> None:

@@ -22,6 +22,7 @@ from naiad.ops.movement import expand_op, reshape_op
 from naiad.ops.rows import leading_sums
 
 Dims = tuple[int, ...]
+_ALL = tuple(tuple(range(n)) for n in range(65))  # all dimensions, of as many as NumPy and PyTorch take
 
 
 def reduced_shape(shape: tuple[int, ...], dim: Dims, keepdim: bool) -> tuple[int, ...]:
@@ -105,7 +106,7 @@ def sum(
         input = cast(input, dtype=dtype)
     if axis is not None:
         dim = axis
-    dims = tuple(range(input._array.ndim)) if dim is None else normalize_dims(dim, input.ndim)
+    dims = _ALL[input._array.ndim] if dim is None else normalize_dims(dim, input.ndim)
     result = sum_dims(input, dim=dims, keepdim=keepdim if keepdims is None else keepdims)
     if dtype is not None and result._dtype is not dtype:  # autocast has its own view, but the caller was explicit
         result = cast(result, dtype=dtype)
