@@ -197,8 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
         entries = compile_all(names, given.arch, given.cases, given.jobs, None if given.json == "-" else print)
     made = json.dumps({"triton": triton.__version__, "entries": [asdict(e) for e in entries]}, indent=1)
     excuse = getattr(cases, "excuse", lambda entry, version: None)
-    spilling = {e: excuse(e, triton.__version__) for e in entries if e.spilled}
-    status = int(None in spilling.values())
+    spilling = [(e, excuse(e, triton.__version__)) for e in entries if e.spilled]
+    status = int(any(why is None for _, why in spilling))
     if given.json == "-":
         print(made)
         return status
@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{fresh} compiled, {len(entries) - fresh} from {cubin_cache.folder()}, {len(spilling)} spill; "
         f"{time.perf_counter() - start:.1f} s"
     )
-    for e, why in spilling.items():
+    for e, why in spilling:
         print(f"  {e.case}: {e.kernel} for sm_{e.arch} spills {e.spilled} bytes: {why or 'NOT ON THE LIST'}")
     return status
 
