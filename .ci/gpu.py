@@ -152,6 +152,7 @@ def parts(out: Path, dry: bool) -> list[Part]:
     steps = ["--rounds", "1", "--seconds", "0.001", "--filter", "GPT, batch"] if dry else []
     digits = ["examples/train_digits.py", "--device", device, "--out", str(out / "digits"), *short]
     training = ["-m", "naiad.bench.training", "--device", device, "--json", str(out / "training.json"), *steps]
+    tune = ["-m", "naiad.bench.tune", "--dtype", "bfloat16", "--output", str(out / "tuned.json")]
     return [
         Part("first", [".ci/gpu_first.py", *(["--dry"] if dry else [])], output="first.txt", told=True),
         Part("facts", ["-c", FACTS, device], output="facts.json"),
@@ -164,6 +165,7 @@ def parts(out: Path, dry: bool) -> list[Part]:
         Part("bench: launch", ["-m", "naiad.bench.launch"], output="launch.txt"),
         tests("devices", *(f"tests/{name}" for name in DEVICES if (ROOT / "tests" / name).is_file())),
         Part("info", ["-m", "naiad.info"], output="info.txt"),
+        *([] if dry else [Part("tune", tune, output="tune.txt")]),  # last: what is found changes the others' figures
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ HEADS: tuple[tuple[int, int, int, int, bool], ...] = tuple(
 FAMILIES = ("matmul", "conv", "attention")
 
 
-def problems(families: list[str]) -> Iterator[Callable[[], Any]]:
+def problems(families: Sequence[str], dtypes: Sequence[str]) -> Iterator[Callable[[], Any]]:
     """Calls that make naiad measure, each on fresh operands."""
-    for dtype in DTYPES:
+    for dtype in dtypes:
         if "matmul" in families:
             for n in SQUARES:
                 yield partial(_square, n, dtype)
@@ -91,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what the arguments ask for; 1 without a real GPU."""
     parser = argparse.ArgumentParser(prog="python -m naiad.bench.tune", description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"{', '.join(FAMILIES)} (default: all)")
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this (repeat for more; default: all)")
     parser.add_argument("--output", type=Path, help="also write the table by architecture to this file, as is shipped")
     options = parser.parse_args(arguments)
     families = options.families or list(FAMILIES)
@@ -104,13 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["NAIAD_AUTOTUNE"] = "1"
     print("problem, seconds of the best, gain over the rule, the best (tile, warps, stages)")
     told = 0
-    for call in problems(families):
+    for call in problems(families, options.dtype or DTYPES):
         call()
         for found in tuning.measurements[told:]:
             print(report(found), flush=True)
         told = len(tuning.measurements)
-    if options.output:
-        _ship(options.output, tuning)
+        if options.output:  # each time: it takes long, and may be interrupted
+            _ship(options.output, tuning)
     print(f"{told} problems measured, kept in {tuning.own_table()}")
     return 0
 
