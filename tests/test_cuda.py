@@ -52,6 +52,17 @@ def test_what_a_device_is():
     assert cuda.is_bf16_supported() and cuda.can_device_access_peer(0, 1)
 
 
+def test_a_stream_brings_its_device_along():
+    there = cuda.Stream("cuda:1")
+    for context in (there, cuda.stream(there)):
+        with context:
+            assert cuda.current_device() == 1 and cuda.current_stream() == there
+            with there, cuda.Stream(0):
+                assert cuda.current_device() == 0
+            assert cuda.current_device() == 1 and cuda.current_stream() == there
+        assert cuda.current_device() == 0 and cuda.current_stream("cuda:1") != there
+
+
 def test_streams_and_events():
     s = cuda.Stream()
     assert s != cuda.current_stream() == cuda.default_stream()

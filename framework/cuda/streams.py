@@ -62,7 +62,7 @@ class Stream:
         if given:
             raise TypeError(f"Stream() got unexpected arguments {sorted(given)}")
         self.native = _new(index, priority) if native_stream is None else native_stream
-        self._before: list[Stream] = []
+        self._entered: list[StreamContext] = []
 
     @property
     def cuda_stream(self) -> int:
@@ -98,12 +98,14 @@ class Stream:
         self.wait_event(stream.record_event())
 
     def __enter__(self) -> Stream:
-        self._before.append(current_stream(self.device))
-        set_stream(self)
+        self._entered.append(StreamContext(self))
+        self._entered[-1].__enter__()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        set_stream(self._before.pop())
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.pop().__exit__(kind, error, trace)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and (self.cuda_stream, self.device) == (other.cuda_stream, other.device)
