@@ -123,3 +123,11 @@ def test_dtype_shape_and_overlap_are_checked() -> None:
         ints.add_(naiad.ones(3, 2, dtype=naiad.int64))
     with pytest.raises(RuntimeError, match=r"more than one element .* clone\(\) the tensor"):
         naiad.zeros(1).expand(3).add_(1.0)
+
+
+def test_an_infinite_gradient_does_not_reach_what_was_overwritten():
+    x = naiad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 1
+    y[0] = 5.0
+    (y * float("inf")).sum().backward()
+    assert x.grad.tolist() == [0.0, float("inf"), float("inf")]

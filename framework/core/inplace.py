@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from naiad.autograd.record import record
 from naiad.core import backend
-from naiad.core.device import CPU, CPU_DEVICE, CUDA
+from naiad.core.device import CPU, CUDA
 from naiad.core.dispatch import apply, constant, gradient_mask
 from naiad.core.dtype import COMPLEX, FLOAT, INT, dtype
 from naiad.core.dtype import bool as bool_
 from naiad.core.elementwise import Elementwise
-from naiad.core.op import OPS, PUBLIC, Op, publish
+from naiad.core.op import OPS, Op, publish
 from naiad.core.primitive import Primitive
 from naiad.core.quiet import quietly
-from naiad.core.state import State, current, replace
+from naiad.core.state import State, replace
 from naiad.core.strided import broadcast_shapes
-from naiad.core.tensor import Tensor, wrap
+from naiad.core.tensor import Tensor
 from naiad.core.views import UNRECORDED, alias, refresh_views
 
 # Ops that use nothing of the tensor that they write into, and the kernel that writes it.
@@ -111,20 +109,10 @@ class _CopySlices(Op):
 
 
 def _outside_of_view(g: Tensor, link: Any) -> Tensor:
-    parts = any(op.changes_dtype for op, _ in link.chain)
-    kind, one = (g._dtype, 1 + 1j if g._dtype.kind == COMPLEX else 1) if parts else (bool_, True)
-    mask = wrap(np.full(g._array.shape, one, kind.np), kind, CPU_DEVICE)
-    state = current()
-    replace(State(False))
-    try:
-        link.replay(mask).fill_(0)
-    finally:
-        replace(state)
-    mask = mask.to(g.device)
-    if kind.kind != COMPLEX:
-        return g * mask
-    pairs = PUBLIC["naiad"]["view_as_real"]  # of a number one part may be outside of the view
-    return PUBLIC["naiad"]["view_as_complex"](pairs(g) * pairs(mask))
+    """The gradient, with 0 where the view was overwritten: by the same write, so that it is differentiable itself."""
+    outside = g.clone()
+    link.replay(outside).fill_(0)
+    return outside
 
 
 def _inside_of_view(g: Tensor, link: Any) -> Tensor:
