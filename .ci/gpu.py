@@ -1,12 +1,12 @@
 """Everything that a host with a real GPU can tell, in one go: `make gpu`. Writes bench/results/<date>-<gpu>/.
 
-Needs no installation and no network: Python with NumPy, ml_dtypes, CuPy and Triton, and for the comparison PyTorch; an
-environment made beside the sources sees what this interpreter has, and this checkout as naiad. Each part is a process
-of its own, limited to ten minutes; one that fails, hangs or takes the GPU's context with it leaves the others alone.
-What says most comes first, and what is known is written after each part. `--budget 500` begins nothing that would not
-be over after 500 seconds in all; `--resume` goes on with the parts that have not passed yet. The exit status is 0 where
-all parts passed, 1 where one did not, 2 where there is no GPU. `--dry` goes through the same motions on the CPU and the
-simulated device, at sizes that say nothing, and writes to build/gpu-dry.
+Installs nothing: it takes a Python with NumPy, ml_dtypes, CuPy, Triton, pytest and hypothesis, and for the comparison
+PyTorch. An environment made beside the sources sees what this interpreter has, and this checkout as naiad. Each part is
+a process of its own, limited to ten minutes; one that fails, hangs or takes the GPU's context with it leaves the others
+alone. What says most comes first, and what is known is written after each part. `--budget 500` begins nothing that
+would not be over after 500 seconds in all; `--resume` goes on with the parts that have not passed yet. The exit status
+is 0 where all parts passed, 1 where one did not, 2 where there is no GPU or a package is missing. `--dry` goes through
+the same motions on the CPU and the simulated device, at sizes that say nothing, and writes to build/gpu-dry.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 600  # seconds for a part
 GRACE = 20  # seconds that a part has for its last words once it is asked to end
 LEAST = 15  # a part is not begun with less
+NEEDS = "numpy ml_dtypes triton pytest hypothesis".split()
 FAMILIES = "matmul attention elementwise softmax norm reduce conv loss copy pool index sort".split()
 FIRST = ("matmul", "attention", "elementwise")  # the families that come before the tests
 KERNELS = "tests/test_kernels"
@@ -100,6 +101,11 @@ def environment() -> Path:
     lines += [f"import site; site.addsitedir({path!r})" for path in kept]
     (packages / "naiad-source.pth").write_text("\n".join(lines) + "\n")
     return folder / "bin" / "python"
+
+
+def missing(dry: bool) -> list[str]:
+    """The packages that this interpreter lacks for naiad and its tests."""
+    return [name for name in [*NEEDS, *(() if dry else ("cupy",))] if importlib.util.find_spec(name) is None]
 
 
 def gpu(python: Path) -> tuple[str | None, str]:
@@ -297,6 +303,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="leave out the parts that passed before, by the folder")
     given = parser.parse_args(arguments)
     end = time.monotonic() + given.budget
+    if lacking := missing(given.dry):
+        print(
+            f"make gpu: {sys.executable} lacks {', '.join(lacking)}: take another Python (make gpu PYTHON=...), or "
+            "install them there",
+            file=sys.stderr,
+        )
+        return 2
     python = environment()
     name, why = ("dry run", "") if given.dry else gpu(python)
     if name is None:

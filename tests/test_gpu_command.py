@@ -112,7 +112,14 @@ def works():
     assert "CUDA_ERROR_ILLEGAL_ADDRESS" in lines[0] and "ended with 7" in done.stdout and "1 of 3" in lines[-1]
 
 
+def test_packages_that_are_missing_are_named(capsys, monkeypatch):
+    monkeypatch.setattr(command, "NEEDS", ["numpy", "no_such_package"])
+    assert command.main(["--dry"]) == 2
+    assert f"{sys.executable} lacks no_such_package: take another Python" in capsys.readouterr().err
+
+
 def test_without_a_gpu_it_says_why(capsys, monkeypatch, here):
+    monkeypatch.setattr(command, "missing", lambda dry: [])
     monkeypatch.setattr(command, "gpu", lambda python: (None, "no NVIDIA driver was found"))
     assert command.main([]) == 2
     assert "there is no GPU to run on: no NVIDIA driver was found" in capsys.readouterr().err
